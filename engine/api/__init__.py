@@ -1,0 +1,85 @@
+"""Event-sourced pipelines: every transition is in a durable log, so that runs survive ``kill -9``.
+
+Everything public is here. A pipeline is built, executed, and its place never lost::
+
+    from semantica.pipeline import ExecutionEngine, PipelineBuilder
+
+    pipeline = PipelineBuilder().add_step("ingest", "ingest", source="./documents").build()
+    result = ExecutionEngine().execute_pipeline(pipeline)
+"""
+
+from semantica.pipeline.engine.builder import PipelineBuilder
+from semantica.pipeline.engine.context import AttemptCancelled, Context
+from semantica.pipeline.engine.core.commands import Refused
+from semantica.pipeline.engine.execution import ExecutionEngine
+from semantica.pipeline.engine.model import Pipeline, PipelineStep
+from semantica.pipeline.engine.result import ExecutionResult, PipelineFuture
+from semantica.pipeline.engine.steps.registry import step
+from semantica.pipeline.engine.validator import PipelineValidator, ValidationResult
+from semantica.pipeline.events.definition import RetryPolicy, RetryStrategy
+from semantica.pipeline.events.errors import (
+    AmbiguousRun,
+    AppendRefused,
+    EngineClosed,
+    HandlerNotFound,
+    IllegalTransition,
+    LogCorrupt,
+    LogError,
+    LogTooNew,
+    LogUnavailable,
+    NotALog,
+    PipelineError,
+    PipelineValidationError,
+    RunConflict,
+    RunFailed,
+    RunNotFound,
+    SerializationError,
+    UnencodableValue,
+    UnknownEvent,
+    UnreadableValue,
+)
+from semantica.pipeline.events.machines import PipelineStatus, StepStatus
+from semantica.pipeline.projections.progress import Progress
+
+__all__ = [
+    # building
+    "Pipeline",
+    "PipelineBuilder",
+    "PipelineStep",
+    "PipelineValidator",
+    "RetryPolicy",
+    "RetryStrategy",
+    "ValidationResult",
+    # executing
+    "ExecutionEngine",
+    "ExecutionResult",
+    "PipelineFuture",
+    "PipelineStatus",
+    "Progress",
+    "StepStatus",
+    # handlers
+    "AttemptCancelled",
+    "Context",
+    "step",
+    # errors
+    "AmbiguousRun",
+    "AppendRefused",
+    "EngineClosed",
+    "HandlerNotFound",
+    "IllegalTransition",
+    "LogCorrupt",
+    "LogError",
+    "LogTooNew",
+    "LogUnavailable",
+    "NotALog",
+    "PipelineError",
+    "PipelineValidationError",
+    "Refused",
+    "RunConflict",
+    "RunFailed",
+    "RunNotFound",
+    "SerializationError",
+    "UnencodableValue",
+    "UnknownEvent",
+    "UnreadableValue",
+]

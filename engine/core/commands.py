@@ -1,0 +1,103 @@
+"""What can be asked of a run. Whatever chance or a clock contributes travels in the command."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ...events.codec import Value
+from ...events.errors import PipelineError
+from ...events.values import ErrorInfo
+
+
+class Refused(PipelineError):
+    """A control command that the run's state does not admit; the message says why."""
+
+
+class Pause(msgspec.Struct, frozen=True, tag=True):
+    """Let what runs finish and start nothing more, until resumed."""
+
+
+class Resume(msgspec.Struct, frozen=True, tag=True):
+    """Go on after a pause, a stop or a failure; completed steps stay completed."""
+
+
+class Stop(msgspec.Struct, frozen=True, tag=True):
+    """Let what runs finish and end; may be resumed."""
+
+
+class Cancel(msgspec.Struct, frozen=True, tag=True):
+    """Interrupt what runs and end for good."""
+
+
+Control = Pause | Resume | Stop | Cancel
+"""Commands that anybody may send, through the inbox too."""
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """Take the run over; what was in flight under the owner before is interrupted."""
+
+    owner: str
+    host: str
+    pid: int
+    code: str
+
+
+class Start(msgspec.Struct, frozen=True):
+    """Hand a step that is ready, or whose retry is due, to a worker."""
+
+    step: int
+    worker: str
+    backend: str = "thread"
+
+
+class Complete(msgspec.Struct, frozen=True):
+    """An attempt returned; see StepCompleted."""
+
+    step: int
+    attempt: int
+    output: Value
+    duration: float
+    cpu: float | None = None
+    metrics: dict[str, float] = {}
+
+
+class Fail(msgspec.Struct, frozen=True):
+    """An attempt raised. ``draw``, in [0, 1), decides the jitter of the delay."""
+
+    step: int
+    attempt: int
+    error: ErrorInfo
+    draw: float
+    duration: float | None = None
+    metrics: dict[str, float] = {}
+
+
+class TimeOut(msgspec.Struct, frozen=True):
+    """An attempt took longer than its timeout."""
+
+    step: int
+    attempt: int
+    error: ErrorInfo
+    draw: float
+    duration: float | None = None
+
+
+class Report(msgspec.Struct, frozen=True):
+    """An attempt says how far it is."""
+
+    step: int
+    attempt: int
+    done: float
+    total: float | None = None
+    message: str | None = None
+
+
+class Cancelled(msgspec.Struct, frozen=True):
+    """An attempt ended, or was given up, because of a cancel; ``how`` as in StepCancelled."""
+
+    step: int
+    attempt: int
+    how: str
+
+
+Command = Control | Claim | Start | Complete | Fail | TimeOut | Report | Cancelled

@@ -1,0 +1,281 @@
+"""The decisions: which events a command leads to, in a given state.
+
+Pure: no clock, no chance, no I/O. ``decide`` answers a command; ``settle`` says what follows from
+the state alone once nothing is in flight. Whatever they return is allowed by the law, since every
+branch asks the same state that the fold keeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ...events import pipeline as p
+from ...events import step as s
+from ...events.definition import RetryPolicy
+from ...events.machines import PIPELINE_TABLE, PipelineStatus, StepStatus
+from ...events.upcasters import Event
+from ...events.values import ErrorInfo
+from ...projections.run import Run, StepState
+from . import commands as c
+from .retry import delay
+
+MAX_INTERRUPTIONS = 3
+"""An attempt lost this often in a row fails its step: it may be what kills its owners."""
+
+
+def decide(run: Run, command: c.Command, now: int) -> list[Event]:
+    """The events that ``command`` leads to at ``now`` (ns); none when it comes too late.
+
+    Raises:
+        Refused: A control command that the run's state does not admit.
+    """
+    return _DECISIONS[type(command)](run, command, now)
+
+
+def settle(run: Run, memory: float | None = None) -> list[Event]:
+    """How the run ends or comes to rest, when nothing is in flight. ``memory`` as in the events."""
+    state = run.state
+    if state.running:
+        return []
+    match state.status:
+        case PipelineStatus.CANCELLING:
+            return [p.PipelineCancelled()]
+        case PipelineStatus.STOPPING:
+            return [p.PipelineStopped()]
+        case PipelineStatus.RUNNING | PipelineStatus.PAUSING:
+            if failing(run) or not state.unfinished:
+                return [_ending(run, memory)]
+            if state.status == PipelineStatus.PAUSING:
+                return [p.PipelinePaused()]
+    return []
+
+
+def _ending(run: Run, memory: float | None) -> Event:
+    state = run.state
+    if state.failed:
+        first = min(state.failed, key=lambda i: state.failed[i])
+        cause = state.steps[first].error
+        assert cause is not None  # the fold keeps the error of every failed step
+        return p.PipelineFailed(run.graph.name(first), cause, len(state.failed), memory)
+    return p.PipelineCompleted(tuple(state.steps[i].version for i in run.graph.sinks), memory)
+
+
+def failing(run: Run) -> bool:
+    """Whether a failure forbids starting anything more."""
+    return bool(run.state.failed) and run.state.on_failure == "stop"
+
+
+def may_start(run: Run) -> bool:
+    """Whether the run admits another step in flight."""
+    state = run.state
+    return (
+        state.status == PipelineStatus.RUNNING
+        and not failing(run)
+        and (state.parallelism is None or len(state.running) < state.parallelism)
+    )
+
+
+def retry_policy(run: Run, i: int) -> RetryPolicy | None:
+    """The policy of a step: its own, else the run's."""
+    return run.graph.definition.steps[i].retry or run.state.retry
+
+
+# -- control ---------------------------------------------------------------------------------
+
+
+def _pause(run: Run, command: c.Pause, now: int) -> list[Event]:
+    status = run.status
+    if status in (PipelineStatus.PAUSING, PipelineStatus.PAUSED):
+        return []
+    if status is PipelineStatus.PENDING:
+        return [p.PipelinePaused()]
+    return [_control(run, p.PipelinePauseRequested(), "paused")]
+
+
+def _resume(run: Run, command: c.Resume, now: int) -> list[Event]:
+    state = run.state
+    if run.status in (PipelineStatus.RUNNING, PipelineStatus.PENDING):
+        return []
+    due = {}
+    for i, planned in state.retrying.items():
+        # The timer stood still since the run was halted, or since it was set, if that was later.
+        frozen = now - max(state.halted_at, state.steps[i].ended_at)
+        due[run.graph.name(i)] = planned + max(0, frozen)
+    return [_control(run, p.PipelineResumed(due), "resumed")]
+
+
+def _stop(run: Run, command: c.Stop, now: int) -> list[Event]:
+    if run.status in (PipelineStatus.STOPPING, PipelineStatus.STOPPED):
+        return []
+    return [_control(run, p.PipelineStopRequested(), "stopped")]
+
+
+def _cancel(run: Run, command: c.Cancel, now: int) -> list[Event]:
+    if run.status in (PipelineStatus.CANCELLING, PipelineStatus.CANCELLED):
+        return []
+    return [_control(run, p.PipelineCancelRequested(), "cancelled")]
+
+
+def _control(run: Run, event: Event, done: str) -> Event:
+    if (run.state.status, type(event).__name__) not in PIPELINE_TABLE:
+        raise c.Refused(
+            f"run {run.run_id} ({run.state.name}) is {run.state.status} and cannot be {done}"
+        )
+    return event
+
+
+def _claim(run: Run, command: c.Claim, now: int) -> list[Event]:
+    events: list[Event] = [
+        p.PipelineClaimed(command.owner, command.host, command.pid, command.code)
+    ]
+    skipped: set[int] = set()
+    for i in list(run.state.running):
+        events.extend(_interrupt(run, i, now, skipped))
+    return events
+
+
+def _interrupt(run: Run, i: int, now: int, skipped: set[int]) -> list[Event]:
+    definition, step = run.graph.definition.steps[i], run.state.steps[i]
+    if not definition.at_most_once and step.interruptions + 1 < MAX_INTERRUPTIONS:
+        return [s.StepInterrupted(definition.name, step.attempt)]
+    if definition.at_most_once:
+        told = "the step is at_most_once and must not run again"
+    else:
+        told = f"this was the {MAX_INTERRUPTIONS}rd time in a row: it may be what kills its process"
+    error = ErrorInfo(
+        type="semantica.pipeline.StepInterrupted",
+        message=f"attempt {step.attempt} was lost with its process; {told}",
+        category="worker_lost",
+        severity="high",
+    )
+    failed = s.StepFailed(definition.name, step.attempt, error)
+    return [failed, *_after_failure(run, i, error, 0.0, now, skipped)]
+
+
+# -- attempts --------------------------------------------------------------------------------
+
+
+def _start(run: Run, command: c.Start, now: int) -> list[Event]:
+    step = run.state.steps[command.step]
+    startable = step.status in (StepStatus.PENDING, StepStatus.RETRYING) and not step.remaining
+    if not startable or not may_start(run):
+        return []
+    graph, steps = run.graph, run.state.steps
+    return [
+        s.StepStarted(
+            graph.name(command.step),
+            step.attempt + 1,
+            command.worker,
+            tuple([steps[j].version for j in graph.dependencies[command.step]]),
+            command.backend,
+        )
+    ]
+
+
+def _current(run: Run, i: int, attempt: int) -> StepState | None:
+    """The step, if that attempt is the one in flight; else its outcome comes too late."""
+    step = run.state.steps[i]
+    return step if step.status is StepStatus.RUNNING and step.attempt == attempt else None
+
+
+def _complete(run: Run, command: c.Complete, now: int) -> list[Event]:
+    if _current(run, command.step, command.attempt) is None:
+        return []
+    return [
+        s.StepCompleted(
+            run.graph.name(command.step),
+            command.attempt,
+            command.output,
+            round(command.duration, 6),
+            None if command.cpu is None else round(command.cpu, 6),
+            command.metrics,
+        )
+    ]
+
+
+def _fail(run: Run, command: c.Fail, now: int) -> list[Event]:
+    if _current(run, command.step, command.attempt) is None:
+        return []
+    event = s.StepFailed(
+        run.graph.name(command.step),
+        command.attempt,
+        command.error,
+        command.duration,
+        command.metrics,
+    )
+    return [event, *_after_failure(run, command.step, command.error, command.draw, now, set())]
+
+
+def _time_out(run: Run, command: c.TimeOut, now: int) -> list[Event]:
+    if _current(run, command.step, command.attempt) is None:
+        return []
+    event = s.StepTimedOut(
+        run.graph.name(command.step), command.attempt, command.error, command.duration
+    )
+    return [event, *_after_failure(run, command.step, command.error, command.draw, now, set())]
+
+
+def _after_failure(
+    run: Run, i: int, error: ErrorInfo, draw: float, now: int, skipped: set[int]
+) -> list[Event]:
+    """A retry, or, if the run is to continue without it, the steps that depended on it."""
+    state, step = run.state, run.state.steps[i]
+    policy = retry_policy(run, i)
+    if (
+        policy is not None
+        and error.retryable
+        and step.retries < policy.max_retries
+        and state.status != PipelineStatus.CANCELLING
+    ):
+        seconds = delay(policy, step.retries, draw)
+        due = now + int(seconds * 1e9)
+        within = policy.max_elapsed is None or due - step.first_at <= policy.max_elapsed * 1e9
+        if within:
+            return [s.StepRetryScheduled(run.graph.name(i), step.retries + 1, seconds, due)]
+    if state.on_failure == "continue":
+        return _skip_dependents(run, i, skipped)
+    return []
+
+
+def _skip_dependents(run: Run, i: int, skipped: set[int]) -> list[Event]:
+    """Skip what can no longer run; ``skipped`` holds what this decision has skipped already."""
+    events: list[Event] = []
+    cause = run.graph.name(i)
+    waiting = list(run.graph.dependents[i])
+    while waiting:
+        j = waiting.pop()
+        if j in skipped or run.state.steps[j].status is not StepStatus.PENDING:
+            continue
+        skipped.add(j)
+        events.append(s.StepSkipped(run.graph.name(j), "upstream", cause))
+        waiting.extend(run.graph.dependents[j])
+    return events
+
+
+def _report(run: Run, command: c.Report, now: int) -> list[Event]:
+    if _current(run, command.step, command.attempt) is None:
+        return []
+    name = run.graph.name(command.step)
+    return [s.StepProgressed(name, command.attempt, command.done, command.total, command.message)]
+
+
+def _cancelled(run: Run, command: c.Cancelled, now: int) -> list[Event]:
+    if _current(run, command.step, command.attempt) is None:
+        return []
+    return [s.StepCancelled(run.graph.name(command.step), command.attempt, command.how)]
+
+
+_DECISIONS: dict[type[Any], Callable[[Run, Any, int], list[Event]]] = {
+    c.Pause: _pause,
+    c.Resume: _resume,
+    c.Stop: _stop,
+    c.Cancel: _cancel,
+    c.Claim: _claim,
+    c.Start: _start,
+    c.Complete: _complete,
+    c.Fail: _fail,
+    c.TimeOut: _time_out,
+    c.Report: _report,
+    c.Cancelled: _cancelled,
+}

@@ -1,0 +1,54 @@
+"""What a state asks for: effects are derived from it alone, so recovery is the normal path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from ...events.machines import PipelineStatus, StepStatus
+from ...projections.run import Run
+
+
+class Execute(msgspec.Struct, frozen=True):
+    """An attempt that should be with a worker."""
+
+    step: int
+    attempt: int
+
+
+class Interrupt(msgspec.Struct, frozen=True):
+    """An attempt in flight that should be told that its run is being cancelled."""
+
+    step: int
+    attempt: int
+
+
+class Wake(msgspec.Struct, frozen=True):
+    """A step whose retry is due at ``due`` (ns)."""
+
+    step: int
+    due: int
+
+
+Effect = Execute | Interrupt | Wake
+
+
+def outstanding(run: Run, steps: Iterable[int] | None = None) -> Iterator[Effect]:
+    """The effects that the state asks for, of the given steps or of all that are in motion.
+
+    The shell remembers what it has done already: asking for an attempt that it has handed out, or
+    a timer that it has set, changes nothing.
+    """
+    state = run.state
+    if steps is None:
+        steps = [*state.running, *state.retrying]
+    for i in steps:
+        step = state.steps[i]
+        if step.status is StepStatus.RUNNING:
+            if state.status == PipelineStatus.CANCELLING:
+                yield Interrupt(i, step.attempt)
+            else:
+                yield Execute(i, step.attempt)
+        elif step.status is StepStatus.RETRYING and state.status == PipelineStatus.RUNNING:
+            yield Wake(i, state.retrying[i])

@@ -1,0 +1,24 @@
+"""How long to wait before another attempt."""
+
+from __future__ import annotations
+
+from ...events.definition import RetryPolicy, RetryStrategy
+
+
+def delay(policy: RetryPolicy, retry: int, draw: float = 0.0) -> float:
+    """Seconds before retry number ``retry`` (from 0).
+
+    Exponential ``initial * factor ** retry``, linear ``initial * (1 + retry * factor)`` or fixed,
+    at most ``max_delay``; then shortened by up to the share ``jitter``, as ``draw`` in [0, 1) says
+    ("equal jitter" with a chosen share, see M. Brooker, "Exponential Backoff And Jitter", AWS 2015).
+    """
+    if policy.strategy is RetryStrategy.EXPONENTIAL:
+        try:
+            seconds = policy.initial_delay * policy.backoff_factor**retry
+        except OverflowError:
+            seconds = policy.max_delay
+    elif policy.strategy is RetryStrategy.LINEAR:
+        seconds = policy.initial_delay * (1 + retry * policy.backoff_factor)
+    else:
+        seconds = policy.initial_delay
+    return min(seconds, policy.max_delay) * (1 - policy.jitter * draw)

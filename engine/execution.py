@@ -1,0 +1,475 @@
+"""The engine: what a user executes, asks and controls pipelines with."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from functools import partial
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..events.artifacts import digest_of
+from ..events.codec import Value, encode
+from ..events.definition import PipelineDefinition, RetryPolicy
+from ..events.directory import RunRow, stream_of
+from ..events.envelope import Envelope
+from ..events.errors import (
+    AmbiguousRun,
+    EngineClosed,
+    LogError,
+    PipelineValidationError,
+    RunNotFound,
+)
+from ..events.machines import PipelineStatus
+from ..events.pipeline import PipelineSubmitted
+from ..events.store import Store
+from ..projections.catchup import load_run
+from ..projections.progress import Progress, expected_durations, progress
+from ..projections.status import Report, report
+from .backends.threads import ThreadBackend
+from .clock import Clock
+from .core import commands as c
+from .live import Owner, Waiter
+from .logger import logger
+from .logs import SharedLoop, open_log
+from .model import Handler, Pipeline, define, definition_bytes
+from .notify import Notifier
+from .ownership import Submission, Unfinished
+from .result import ExecutionResult, PipelineFuture
+
+if TYPE_CHECKING:
+    from ..events.sqlite import Durability
+
+ProgressCallback = Callable[[Progress], Any]
+OnFailure = Literal["stop", "continue"]
+
+
+class ExecutionEngine:
+    """Executes pipelines, and answers for every run in its log.
+
+    Args:
+        log: A path, ``sqlite:///path``, ``":memory:"`` or a store; by default ``$PIPELINE_LOG``,
+            else ``.semantica/pipeline.db`` in the current directory.
+        max_workers: Steps in flight at once, over all runs of this engine; by default the number
+            of CPUs, at most 32 (and 4 at least, since steps often wait).
+        strict: A step whose type has no handler is an error; otherwise it passes its input on.
+        durability: What a recorded event survives: ``"full"`` power loss, ``"normal"`` a killed
+            process (power loss may take the newest events), ``"off"`` a killed process only.
+        retry_on_failure: Whether steps without a retry policy of their own are retried.
+        default_max_retries: How often those are retried, with delays of 1, 2, 4... seconds.
+        allow_pickle: Whether values of other than the known types may be recorded as pickles.
+        cancel_grace: Seconds that a cancelled attempt gets to end before it is abandoned.
+        clock: For tests.
+
+    Raises:
+        LogError: The log cannot be used; the message says why and what to do.
+        ValueError: An option out of its range.
+    """
+
+    def __init__(
+        self,
+        log: str | os.PathLike[str] | Store | None = None,
+        *,
+        max_workers: int | None = None,
+        strict: bool = False,
+        durability: Durability = "full",
+        retry_on_failure: bool = True,
+        default_max_retries: int = 3,
+        allow_pickle: bool = True,
+        cancel_grace: float = 2.0,
+        clock: Clock | None = None,
+    ) -> None:
+        if max_workers is None:
+            max_workers = min(32, max(4, os.cpu_count() or 1))
+        if max_workers < 1:
+            raise ValueError(f"max_workers must be at least 1, not {max_workers}")
+        self.id = token_hex(6)
+        self.max_workers = max_workers
+        self.strict = strict
+        self.allow_pickle = allow_pickle
+        self.retry = RetryPolicy(max_retries=default_max_retries) if retry_on_failure else None
+        self._pid = os.getpid()
+        self._shared: SharedLoop | None = open_log(log, durability, clock)
+        self._owner = Owner(
+            self.id, ThreadBackend(max_workers), strict=strict, cancel_grace=cancel_grace
+        )
+        loop = self._shared.loop
+        loop.post(partial(loop.owners.__setitem__, self.id, self._owner))
+        # An engine that is forgotten lets its runs end, then its workers.
+        self._finalizer = weakref.finalize(self, _retire, self._shared, self._owner)
+        self._finalizer.atexit = False  # the loops drain by themselves at exit
+        self._mentioned: set[str] = set()
+
+    # -- executing ---------------------------------------------------------------------------
+
+    def execute_pipeline(
+        self,
+        pipeline: Pipeline,
+        data: Any = None,
+        *,
+        run_id: str | None = None,
+        progress_callback: ProgressCallback | None = None,
+        priority: int = 0,
+        on_failure: OnFailure = "stop",
+    ) -> ExecutionResult:
+        """Execute a pipeline and wait for its end (also of a pause).
+
+        Args:
+            pipeline: What to execute.
+            data: The input of its root steps.
+            run_id: Chosen by you, it makes this call repeatable: a run of that id is joined,
+                resumed or, when it has ended, its recorded result returned; it never runs twice.
+            progress_callback: Called with every :class:`Progress`, in a thread of its own.
+            priority: Among the runs of this engine, higher ones get free workers first.
+            on_failure: ``"stop"``: nothing new starts after a failure; ``"continue"``: branches
+                that do not depend on the failed step go on.
+
+        Raises:
+            PipelineValidationError: The pipeline cannot be executed; nothing was recorded.
+            RunConflict: ``run_id`` exists with another definition or input.
+            UnencodableValue: ``data`` cannot be recorded.
+            LogError: The log cannot be used.
+        """
+        return self.execute_pipeline_async(
+            pipeline,
+            data,
+            run_id=run_id,
+            progress_callback=progress_callback,
+            priority=priority,
+            on_failure=on_failure,
+        ).result()
+
+    def execute_pipeline_async(
+        self,
+        pipeline: Pipeline,
+        data: Any = None,
+        *,
+        run_id: str | None = None,
+        progress_callback: ProgressCallback | None = None,
+        priority: int = 0,
+        on_failure: OnFailure = "stop",
+    ) -> PipelineFuture:
+        """Begin a run; its future is for ``.result()`` and for ``await`` alike.
+
+        Arguments and errors are those of :meth:`execute_pipeline`.
+        """
+        loop = self._open().loop
+        if on_failure not in ("stop", "continue"):
+            raise ValueError(f"on_failure must be 'stop' or 'continue', not {on_failure!r}")
+        warnings = self._validate(pipeline)
+        definition = define(pipeline, allow_pickle=self.allow_pickle)
+        self._mention_unfinished(pipeline.name)
+        submission = Submission(
+            run_id=_checked_id(run_id) if run_id is not None else _new_id(),
+            given=run_id is not None,
+            event=self._submitted(definition, data, priority, on_failure),
+            definition=definition,
+            handlers=_handlers(pipeline),
+            actor=_actor(),
+            warnings=warnings,
+        )
+        waiter = self._waiter(submission.run_id, progress_callback)
+        loop.post(partial(loop.ownership.submit, self._owner, submission, waiter))
+        return waiter.future
+
+    def _validate(self, pipeline: Pipeline) -> list[str]:
+        from .validator import PipelineValidator  # what only asks for a status does not need it
+
+        result = PipelineValidator().validate_pipeline(pipeline, strict=self.strict)
+        if not result.valid:
+            raise PipelineValidationError(pipeline.name, result.errors)
+        return list(result.warnings)
+
+    def _submitted(
+        self, definition: PipelineDefinition, data: Any, priority: int, on_failure: str
+    ) -> PipelineSubmitted:
+        artifacts = self._open().store.artifacts
+        text = definition_bytes(definition)
+        return PipelineSubmitted(
+            name=definition.name,
+            definition=Value.of_text(text, artifacts),
+            identity=digest_of(definition_bytes(_without_fingerprints(definition))),
+            data=encode(data, artifacts, allow_pickle=self.allow_pickle),
+            engine=self.id,
+            on_failure=on_failure,
+            priority=priority,
+            parallelism=definition.parallelism,
+            retry=self.retry,
+            allow_pickle=self.allow_pickle,
+        )
+
+    def _waiter(self, run_id: str, callback: ProgressCallback | None = None) -> Waiter:
+        future = PipelineFuture(run_id)
+        future.keep = self
+        return Waiter(future, Notifier(callback) if callback else None)
+
+    def _mention_unfinished(self, name: str) -> None:
+        """An older run of the same name that nobody works on is worth a word, once."""
+        if name in self._mentioned or len(self._mentioned) > 1000:
+            return
+        self._mentioned.add(name)
+        store = self._open().store
+        for row in store.runs(name=name, statuses=_ACTIVE, limit=1):
+            if row.owner is None or not store.alive(row.owner, self._open().loop.clock.now()):
+                logger().warning(
+                    "an older run of this pipeline is unfinished",
+                    run=row.run_id,
+                    go_on=f"semantica-pipeline recover {row.run_id} --log {store.location}",
+                )
+
+    # -- recovering and control --------------------------------------------------------------
+
+    def recover(
+        self, *, pipeline: Pipeline | Iterable[Pipeline] | None = None
+    ) -> list[PipelineFuture]:
+        """Take over every unfinished run that nobody owns, and go on with it.
+
+        Completed steps are not executed again; attempts that were in flight are, unless their step
+        is ``at_most_once``. Paused runs stay paused.
+
+        Args:
+            pipeline: Pipelines whose handlers cannot be imported by name, found by their name.
+
+        Returns:
+            The runs' futures.
+        """
+        pipelines = [pipeline] if isinstance(pipeline, Pipeline) else list(pipeline or ())
+        handlers = {one.name: _handlers(one) for one in pipelines}
+        loop = self._open().loop
+        reply: Future[list[PipelineFuture]] = Future()
+        loop.post(partial(loop.ownership.recover, self._owner, handlers, reply))
+        futures = reply.result()
+        for future in futures:
+            future.keep = self
+        return futures
+
+    def pause_pipeline(self, pipeline_id: str) -> bool:
+        """Let what runs finish and start nothing more, until resumed; outlives the process.
+
+        Returns:
+            Whether the run admits it; False, with a message in the log, for a finished run.
+
+        Raises:
+            RunNotFound, AmbiguousRun: No run, or several, are meant by this name.
+        """
+        return self._control(pipeline_id, c.Pause())
+
+    def resume_pipeline(self, pipeline_id: str, *, pipeline: Pipeline | None = None) -> bool:
+        """Go on with a paused, stopped or failed run, here if nobody owns it.
+
+        Args:
+            pipeline: Supplies handlers that cannot be imported by name.
+
+        Returns, Raises: as :meth:`pause_pipeline`.
+        """
+        return self._control(pipeline_id, c.Resume(), _handlers(pipeline) if pipeline else {})
+
+    def stop_pipeline(self, pipeline_id: str) -> bool:
+        """Let what runs finish and end the run; it may be resumed. As :meth:`pause_pipeline`."""
+        return self._control(pipeline_id, c.Stop())
+
+    def cancel_pipeline(self, pipeline_id: str) -> bool:
+        """Interrupt what runs and end the run for good. As :meth:`pause_pipeline`."""
+        return self._control(pipeline_id, c.Cancel())
+
+    def _control(
+        self, pipeline_id: str, command: c.Control, handlers: Mapping[str, Handler] | None = None
+    ) -> bool:
+        try:
+            self.control(pipeline_id, command, handlers or {})
+        except c.Refused as refusal:
+            logger().warning("refused", reason=str(refusal))
+            return False
+        return True
+
+    def control(
+        self, pipeline_id: str, command: c.Control, handlers: Mapping[str, Handler] | None = None
+    ) -> str:
+        """Apply a control command and return the id of the run it went to.
+
+        Raises:
+            Refused: The run's state does not admit it; the message says why.
+            RunNotFound, AmbiguousRun: No run, or several, are meant.
+        """
+        row = self._find(pipeline_id, for_control=True)
+        loop = self._open().loop
+        reply: Future[None] = Future()
+        loop.post(
+            partial(
+                loop.ownership.control,
+                self._owner,
+                row.run_id,
+                command,
+                _actor(),
+                handlers or {},
+                reply,
+            )
+        )
+        reply.result()
+        return row.run_id
+
+    def attach(
+        self, pipeline_id: str, *, progress_callback: ProgressCallback | None = None
+    ) -> PipelineFuture:
+        """A future of any run of the log, whoever executes it. Raises RunNotFound."""
+        row = self._find(pipeline_id)
+        waiter = self._waiter(row.run_id, progress_callback)
+        loop = self._open().loop
+        loop.post(partial(loop.ownership.attach, self._owner, row.run_id, {}, waiter))
+        return waiter.future
+
+    # -- asking ------------------------------------------------------------------------------
+
+    def get_status(self, pipeline_id: str) -> PipelineStatus:
+        """The status of a run, by its id or its pipeline's name (this engine's newest run of that
+        name, else the newest in the log). Raises RunNotFound."""
+        return self._find(pipeline_id).status
+
+    def get_progress(self, pipeline_id: str) -> Progress:
+        """How far a run is; see :class:`Progress`. Raises RunNotFound."""
+        shared = self._open()
+        row = self._find(pipeline_id)
+        run = load_run(shared.store, row.run_id)
+        expected = None if row.status.finished else self._expected(row)
+        return progress(run, shared.loop.clock.now(), expected)
+
+    def report(self, pipeline_id: str) -> Report:
+        """A run with all its steps, and what each waits for. Raises RunNotFound."""
+        shared = self._open()
+        run = load_run(shared.store, self._find(pipeline_id).run_id)
+        return report(run, shared.loop.clock.now())
+
+    def runs(
+        self, name: str | None = None, status: PipelineStatus | str | None = None
+    ) -> list[RunRow]:
+        """The runs of the log, newest first.
+
+        Raises:
+            ValueError: An unknown status.
+        """
+        statuses = None if status is None else [PipelineStatus(status)]
+        return self._open().store.runs(name=name, statuses=statuses)
+
+    def history(self, pipeline_id: str) -> list[Envelope]:
+        """The recorded events of a run, in order. Raises RunNotFound."""
+        row = self._find(pipeline_id)
+        return list(self._open().store.read(stream_of(row.run_id)))
+
+    def _expected(self, row: RunRow) -> dict[str, float] | None:
+        """Durations of the steps in the newest completed run of the same name."""
+        store = self._open().store
+        for earlier in store.runs(name=row.name, statuses=[PipelineStatus.COMPLETED], limit=1):
+            return expected_durations(load_run(store, earlier.run_id))
+        return None
+
+    def _find(self, pipeline_id: str, *, for_control: bool = False) -> RunRow:
+        store = self._open().store
+        row = store.run(pipeline_id)
+        if row is not None:
+            return row
+        mine = store.runs(name=pipeline_id, engine=self.id, limit=1)
+        if mine:
+            return mine[0]
+        rows = store.runs(name=pipeline_id, limit=1)
+        if not rows:
+            raise RunNotFound(
+                f"no run with the id or name {pipeline_id!r} in {store.location}; "
+                "'semantica-pipeline runs' lists what there is"
+            )
+        if for_control:
+            unfinished = [s for s in PipelineStatus if not s.finished and s != "stopped"]
+            active = store.runs(name=pipeline_id, statuses=unfinished, limit=20)
+            if len(active) > 1:
+                listing = ", ".join(one.run_id for one in active)
+                raise AmbiguousRun(
+                    f"{len(active)} runs of {pipeline_id!r} are active; name one: {listing}"
+                )
+            return active[0] if active else rows[0]
+        return rows[0]
+
+    # -- the end -----------------------------------------------------------------------------
+
+    def close(self, *, wait: bool = True) -> list[Unfinished]:
+        """Let go of the log. Closing twice does nothing.
+
+        Args:
+            wait: Wait for all runs to end (paused ones aside). False: only for the attempts in
+                flight; unfinished runs can be recovered.
+
+        Returns:
+            The runs that are left unfinished.
+        """
+        if self._shared is None:
+            return []
+        self._finalizer.detach()
+        shared, loop = self._shared, self._shared.loop
+        done: Future[list[Unfinished]] = Future()
+        loop.post(partial(loop.ownership.close, self._owner, not wait, done.set_result))
+        left = done.result()
+        self._shared = None
+        shared.leave()
+        return left
+
+    def __enter__(self) -> ExecutionEngine:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # After an error, or Ctrl-C, nobody wants to wait for the rest.
+        self.close(wait=kind is None)
+
+    def _open(self) -> SharedLoop:
+        if os.getpid() != self._pid:
+            raise LogError("this engine was made before a fork; make one in the child process")
+        if self._shared is None:
+            raise EngineClosed("this engine is closed; make another one")
+        return self._shared
+
+
+def _retire(shared: SharedLoop, owner: Owner) -> None:
+    """What close() does, without waiting; runs in any thread, at any time."""
+
+    def released(left: list[Unfinished]) -> None:
+        import threading
+
+        # Not in the loop's thread: the last one to leave stops that thread and waits for it.
+        threading.Thread(target=shared.leave, daemon=True).start()
+
+    shared.loop.post(partial(shared.loop.ownership.close, owner, False, released))
+
+
+def _handlers(pipeline: Pipeline) -> dict[str, Handler]:
+    return {step.name: step.handler for step in pipeline.steps if callable(step.handler)}
+
+
+def _without_fingerprints(definition: PipelineDefinition) -> PipelineDefinition:
+    from msgspec.structs import replace
+
+    steps = tuple([replace(step, fingerprint=None) for step in definition.steps])
+    return replace(definition, steps=steps)
+
+
+def _new_id() -> str:
+    from uuid_utils.compat import uuid7
+
+    return str(uuid7())
+
+
+def _checked_id(run_id: str) -> str:
+    if not isinstance(run_id, str) or not 0 < len(run_id) <= 200 or not run_id.isprintable():
+        raise ValueError(f"a run_id is 1 to 200 printable characters, not {run_id!r}")
+    return run_id
+
+
+def _actor() -> str:
+    """Who asks: user and process, for the audit."""
+    import getpass
+
+    try:
+        return f"{getpass.getuser()}/{os.getpid()}"
+    except (KeyError, OSError):  # a user id without a name
+        return f"uid{os.getuid()}/{os.getpid()}"
+
+
+_ACTIVE = [status for status in PipelineStatus if status.active]

@@ -1,0 +1,157 @@
+"""A run in this process: its state, and what belongs to this process alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from heapq import heappop, heappush
+from typing import Any
+
+import msgspec
+
+from ..events.definition import StepDefinition
+from ..events.errors import LogCorrupt
+from ..events.machines import PipelineStatus, StepStatus
+from ..events.upcasters import Event
+from ..projections.run import Run
+from .backends.backend import Backend
+from .context import Context
+from .core.decide import may_start
+from .model import Handler, fingerprint
+from .notify import Notifier
+from .result import PipelineFuture
+
+
+class Waiter(msgspec.Struct):
+    """Somebody who waits for a run: a future, and perhaps a progress callback."""
+
+    future: PipelineFuture
+    notifier: Notifier | None = None
+
+    def resolve(self, outcome: Callable[[], None]) -> None:
+        """Settle the future with ``outcome``, after every progress has been delivered."""
+        if self.future.done():
+            return
+        if self.notifier is not None:
+            self.notifier.close(outcome)
+        else:
+            outcome()
+
+
+class InFlight(msgspec.Struct):
+    """An attempt that is with a worker."""
+
+    attempt: int
+    worker: str
+    context: Context
+    given: bool = False
+    """Its worker has it."""
+    interrupted: bool = False
+
+
+class Owner:
+    """An engine as the loop sees it: it owns runs under its id and carries them out."""
+
+    def __init__(
+        self, owner_id: str, backend: Backend, *, strict: bool, cancel_grace: float
+    ) -> None:
+        self.id = owner_id
+        self.backend = backend
+        self.strict = strict
+        self.cancel_grace = cancel_grace
+        self.expires = 0
+        """End of its lease, ns; 0 while it is no member of the log."""
+        self.runs: dict[str, LiveRun] = {}
+        self.queue: list[tuple[int, int, LiveRun]] = []
+        """Heap of the runs that could start a step: ``(-priority, order of asking, run)``."""
+        self.draining = False
+
+
+class LiveRun:
+    """A run that an owner in this process executes."""
+
+    def __init__(
+        self, run: Run, owner: Owner, epoch: int, handlers: Mapping[str, Handler] | None = None
+    ) -> None:
+        self.run = run
+        self.owner = owner
+        self.epoch = epoch
+        self.handlers = dict(handlers or {})
+        self.recorded = run.state.version
+        """Version up to which the events are committed."""
+        self.pending: list[tuple[str, list[Event]]] = []
+        """Events decided since, by actor, in order."""
+        self.touched: set[int] = set()
+        self.all_touched = True
+        self.in_flight: dict[int, InFlight] = {}
+        self.waiters: list[Waiter] = []
+        self.warnings: list[str] = []
+        self.queued = False
+        self.snapshot_at = self.recorded
+        self._matured: list[tuple[int, int, int]] = []
+
+    def record(self, events: list[Event], actor: str, now: int) -> None:
+        """Fold the turn's events; they are committed, or the run forgotten, before it ends."""
+        if not events:
+            return
+        index = self.run.graph.index
+        for event in events:
+            version = self.run.state.version + 1
+            self.run.apply(event, version=version, at=now, epoch=self.epoch)
+            name = getattr(event, "step", None)
+            if name is None or type(event).__name__.startswith("Pipeline"):
+                self.all_touched = True
+            else:
+                self.touched.add(index[name])
+        if self.pending and self.pending[-1][0] == actor:
+            self.pending[-1][1].extend(events)
+        else:
+            self.pending.append((actor, list(events)))
+
+    def mature(self, i: int) -> None:
+        """A step's retry is due."""
+        priority = self.run.graph.definition.steps[i].priority
+        heappush(self._matured, (-priority, 0, i))
+
+    def can_start(self) -> bool:
+        """Whether another step could start now."""
+        return may_start(self.run) and self.next_step() is not None
+
+    def next_step(self) -> int | None:
+        """The step that should start first: ready, or with a retry that is due."""
+        steps, matured = self.run.state.steps, self._matured
+        while matured and steps[matured[0][2]].status is not StepStatus.RETRYING:
+            heappop(matured)
+        ready = self.run.state.ready
+        if matured and (not ready or matured[0] < ready[0]):
+            return matured[0][2]
+        return ready[0][2] if ready else None
+
+    def inputs(self, i: int) -> Any:
+        """The recorded inputs of a step: one value, or several by the dependency's name."""
+        state, graph = self.run.state, self.run.graph
+        before = graph.dependencies[i]
+        if not before:
+            return state.data
+        values = {}
+        for j in before:
+            output = state.steps[j].output
+            if output is None:
+                raise LogCorrupt(f"{self.run.stream}: no output of step {graph.name(j)!r}")
+            values[graph.name(j)] = output
+        return values if len(before) > 1 else next(iter(values.values()))
+
+    def handler(self, definition: StepDefinition) -> Handler | None:
+        """The handler given with the pipeline, if any; a changed one is worth a warning."""
+        handler = self.handlers.get(definition.name)
+        if handler is not None and definition.fingerprint is not None:
+            now = fingerprint(handler)
+            warning = f"step {definition.name!r}: its handler changed since the run was submitted"
+            if now != definition.fingerprint and warning not in self.warnings:
+                self.warnings.append(warning)
+        return handler
+
+    @property
+    def ended(self) -> bool:
+        """The run is over for this process."""
+        status = self.run.status
+        return status.finished or status is PipelineStatus.STOPPED

@@ -1,0 +1,171 @@
+"""Which log: from what a user writes to the loop that works on it, shared within the process.
+
+All engines of a process on one log share its loop and connection. At interpreter exit every loop
+drains: what is in flight is waited for and recorded, and whoever looks is told how to go on.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import threading
+from concurrent.futures import Future
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..events.errors import LogError, LogUnavailable
+from ..events.memory import MemoryStore
+from ..events.store import Store
+from .clock import Clock, SystemClock
+from .loop import Loop
+from .ownership import Unfinished
+
+if TYPE_CHECKING:
+    from ..events.sqlite import Durability
+
+DEFAULT_FOLDER = ".semantica"
+DEFAULT_LOG = f"{DEFAULT_FOLDER}/pipeline.db"
+
+_lock = threading.Lock()
+_shared: dict[str, SharedLoop] = {}
+_pid = os.getpid()
+
+
+class SharedLoop:
+    """A running loop, and how many engines use it."""
+
+    def __init__(self, key: str, store: Store, clock: Clock) -> None:
+        self.key = key
+        self.store = store
+        self.loop = Loop(store, clock)
+        self.users = 0
+        self.loop.start()
+
+    def leave(self) -> None:
+        """An engine is done with it; the last one closes the log."""
+        with _lock:
+            self.users -= 1
+            if self.users:
+                return
+            _shared.pop(self.key, None)
+        self.loop.stop()
+        self.store.close()
+
+
+def open_log(
+    log: str | os.PathLike[str] | Store | None,
+    durability: Durability = "full",
+    clock: Clock | None = None,
+) -> SharedLoop:
+    """The shared loop of a log; the caller leaves it in the end.
+
+    Args:
+        log: A path, ``sqlite:///path``, ``":memory:"``, a store, or None for ``$PIPELINE_LOG``,
+            else ``.semantica/pipeline.db`` below the current directory.
+
+    Raises:
+        LogError: The log cannot be used, or is open in this process with another durability.
+    """
+    if not isinstance(log, (str, os.PathLike)) and log is not None:
+        return _share(f"object {id(log)}", lambda: log, clock)
+    text = os.fspath(log) if log is not None else os.environ.get("PIPELINE_LOG") or DEFAULT_LOG
+    if text == ":memory:":
+        store = MemoryStore()
+        return _share(f"memory {id(store)}", lambda: store, clock)
+    path = _path_of(text)
+    if log is None and text == DEFAULT_LOG:
+        _make_default_folder(path.parent)
+
+    def create() -> Store:
+        from ..events.sqlite import SqliteStore  # a log in memory does not need it
+
+        return SqliteStore(path, durability=durability)
+
+    shared = _share(f"sqlite {path}", create, clock)
+    present = getattr(shared.store, "durability", durability)
+    if present != durability:
+        shared.leave()
+        raise LogError(
+            f"{path} is open in this process with durability={present!r}; "
+            f"close that engine before opening it with {durability!r}"
+        )
+    return shared
+
+
+def _share(key: str, create: object, clock: Clock | None) -> SharedLoop:
+    with _lock:
+        shared = _shared.get(key)
+        if shared is None:
+            assert callable(create)
+            shared = _shared[key] = SharedLoop(key, create(), clock or SystemClock())
+        shared.users += 1
+        return shared
+
+
+def _path_of(text: str) -> Path:
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        return Path(text).expanduser().resolve()
+    if scheme == "sqlite" and rest.startswith("/"):
+        return Path(rest[1:]).expanduser().resolve()  # sqlite:///relative, sqlite:////absolute
+    raise LogError(f"cannot open the log {text!r}: give a path, sqlite:///path or ':memory:'")
+
+
+def _make_default_folder(folder: Path) -> None:
+    """The folder ignores itself for git."""
+    try:
+        folder.mkdir(exist_ok=True)
+        ignore = folder / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n")
+    except OSError as error:
+        raise LogUnavailable(
+            f"cannot create {folder}: {error.strerror}; "
+            "name another place with log=..., --log or PIPELINE_LOG"
+        ) from error
+
+
+def drain(shared: SharedLoop) -> list[Unfinished]:
+    """Let what is in flight end, record it, and let all runs of a loop go. Blocks."""
+    loop = shared.loop
+    waiting: list[Future[list[Unfinished]]] = []
+    begun = threading.Event()
+
+    def begin() -> None:
+        for owner in list(loop.owners.values()):
+            done: Future[list[Unfinished]] = Future()
+            waiting.append(done)
+            loop.ownership.close(owner, True, done.set_result)
+        begun.set()
+
+    loop.closing.set()
+    loop.post(begin)
+    begun.wait()
+    return [unfinished for done in waiting for unfinished in done.result()]
+
+
+def _at_exit() -> None:
+    if os.getpid() != _pid:
+        return  # a fork: the loops, and their logs, are the parent's
+    for shared in list(_shared.values()):
+        left = drain(shared)
+        shared.loop.stop()
+        try:
+            shared.store.close()
+        except LogError as error:
+            sys.stderr.write(f"semantica.pipeline: {error}\n")
+        if shared.store.location != ":memory:":
+            sys.stderr.writelines(map(partial(_how_to_go_on, shared.store.location), left))
+
+
+def _how_to_go_on(location: str, run: Unfinished) -> str:
+    command = "resume " + run.run_id if run.status == "paused" else "recover"
+    return (
+        f"semantica.pipeline: run {run.run_id} ({run.name}) is unfinished, {run.completed} of "
+        f"{run.total} steps done; go on with: semantica-pipeline {command} --log {location}\n"
+    )
+
+
+atexit.register(_at_exit)

@@ -1,0 +1,415 @@
+"""The imperative shell: one loop per process and log.
+
+A turn takes everything that has arrived (outcomes, commands, due timers), has it decided, folds
+the events into the runs' working states, appends those of all runs in one transaction (group
+commit), and only then performs what the states ask for. Nobody outside of a turn sees a state
+before its events are committed: queries read the log, and results and progress go out afterwards.
+If the log cannot be written for now, the turn waits with everything in memory and tries again; if
+a run turns out to be somebody else's, its state is forgotten and the others go on.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+from heapq import heappop, heappush
+from itertools import count
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from ..events.errors import AppendRefused, LogError, LogUnavailable
+from ..events.store import Batch, Store
+from ..events.upcasters import Event, to_new
+from ..events.values import ErrorInfo
+from ..projections.catchup import save_snapshot, snapshot_due
+from ..projections.progress import progress
+from .attempt import Attempt, carry_out
+from .clock import Clock
+from .context import Context
+from .core import commands as c
+from .core.decide import decide, retry_policy, settle
+from .core.effects import Execute, Interrupt, Wake, outstanding
+from .live import InFlight, LiveRun, Owner
+from .logger import logger
+from .ownership import Ownership
+from .process import peak_memory
+from .result import result_of
+from .timers import Timers
+
+Message = Callable[[], None]
+FIRST_RETRY, LAST_RETRY = 0.1, 5.0
+"""Seconds between two tries to write to a log that refuses for now: doubled up to the last."""
+EXIT_PATIENCE = 10.0
+"""Seconds that an exiting process goes on trying."""
+
+
+class Loop:
+    """Executes the runs of this process on one log.
+
+    Everything but :meth:`post`, :meth:`start` and :meth:`stop` belongs to the loop's own thread; a
+    test may instead call :meth:`turn` itself and never start one.
+    """
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self.store = store
+        self.clock = clock
+        self.timers = Timers(clock)
+        self.owners: dict[str, Owner] = {}
+        self.runs: dict[str, LiveRun] = {}
+        self.ownership = Ownership(self)
+        self.closing = threading.Event()
+        """Set when the process exits: what cannot be written is given up."""
+        self.now = clock.now()
+        """The time of this turn."""
+        self._messages: SimpleQueue[Message | None] = SimpleQueue()
+        self._touched: dict[str, LiveRun] = {}
+        self._hungry: dict[str, Owner] = {}
+        self._taken: list[int] = []
+        self._replies: list[tuple[Future[Any], object]] = []
+        self._order = count()
+        self._thread: threading.Thread | None = None
+
+    # -- the outside -------------------------------------------------------------------------
+
+    def post(self, message: Message) -> None:
+        """Have ``message`` called in the next turn. From any thread."""
+        self._messages.put(message)
+
+    def start(self) -> None:
+        """Run turns in a thread until :meth:`stop`."""
+        self._thread = threading.Thread(target=self._run, name="semantica-loop", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread after the turn it is in."""
+        self._messages.put(None)
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            messages = self._collect(self._patience())
+            if messages is None:
+                return
+            try:
+                self.turn(messages)
+            except Exception as error:
+                self._fail_all(error)
+
+    def _patience(self) -> float | None:
+        """Seconds to sleep when nothing arrives."""
+        waits = [self.timers.next_in(), self.ownership.patience()]
+        return min((wait for wait in waits if wait is not None), default=None)
+
+    def _collect(self, patience: float | None) -> list[Message] | None:
+        messages: list[Message] = []
+        try:
+            message = self._messages.get(timeout=patience)
+            while message is not None:
+                messages.append(message)
+                message = self._messages.get_nowait()
+        except Empty:
+            return messages
+        # The word to stop; what arrived before it still gets its turn.
+        if messages:
+            self._messages.put(None)
+            return messages
+        return None
+
+    # -- a turn ------------------------------------------------------------------------------
+
+    def turn(self, messages: list[Message]) -> None:
+        """Take what has arrived, decide, commit, and perform."""
+        self.now = self.clock.now()
+        for message in messages:
+            message()
+        self.timers.fire_due()
+        self.ownership.look_around()
+        for live in list(self._touched.values()):
+            self.record(live, settle(live.run, peak_memory()))
+        self._dispatch()
+        self._commit()
+        self._perform()
+        self.ownership.release_idle()
+
+    def record(self, live: LiveRun, events: list[Event], actor: str | None = None) -> None:
+        """Take events into this turn's commit."""
+        live.record(events, actor or live.owner.id, self.now)
+        self.touch(live)
+
+    def touch(self, live: LiveRun) -> None:
+        """Look after this run at the end of the turn."""
+        self._touched[live.run.run_id] = live
+        self._hungry[live.owner.id] = live.owner
+
+    def take(self, item: int) -> None:
+        """Remove an inbox item with this turn's commit."""
+        self._taken.append(item)
+
+    def reply(self, future: Future[Any], answer: object) -> None:
+        """Answer after this turn's commit."""
+        self._replies.append((future, answer))
+
+    def _dispatch(self) -> None:
+        """Give free workers to runs that can start a step: by priority, in turns among equals."""
+        for live in self._touched.values():
+            self._queue(live)
+        for owner in self._hungry.values():
+            while owner.queue and not owner.draining:
+                worker = owner.backend.acquire()
+                if worker is None:
+                    break
+                if not self._start_one(owner, worker):
+                    owner.backend.release(worker)
+        self._hungry.clear()
+
+    def _queue(self, live: LiveRun) -> None:
+        if not live.queued and live.can_start():
+            live.queued = True
+            entry = (-live.run.state.priority, next(self._order), live)
+            heappush(live.owner.queue, entry)
+
+    def _start_one(self, owner: Owner, worker: str) -> bool:
+        live = heappop(owner.queue)[2]
+        live.queued = False
+        i = live.next_step()
+        if i is None or not live.can_start() or live.run.run_id not in self.runs:
+            return False
+        start = c.Start(i, worker, owner.backend.name)
+        self.record(live, decide(live.run, start, self.now))
+        context = Context(
+            run_id=live.run.run_id,
+            step=live.run.graph.name(i),
+            attempt=live.run.state.steps[i].attempt,
+            artifacts=self.store.artifacts,
+            clock=self.clock,
+            report=partial(self._post_report, live.run.run_id, i, live.run.state.steps[i].attempt),
+        )
+        live.in_flight[i] = InFlight(context.attempt, worker, context)
+        self._queue(live)
+        return True
+
+    def _commit(self) -> None:
+        batches, owners = [], []
+        for live in self._touched.values():
+            after = live.recorded
+            for actor, events in live.pending:
+                batches.append(
+                    Batch(
+                        stream=live.run.stream,
+                        after=after,
+                        epoch=live.epoch,
+                        actor=actor,
+                        at=self.now,
+                        events=[to_new(event) for event in events],
+                    )
+                )
+                owners.append(live)
+                after += len(events)
+        if not batches and not self._taken:
+            return
+        answers = self._append(batches)
+        self._taken.clear()
+        for live, refusal in zip(owners, answers, strict=True):
+            if refusal is not None and live.run.run_id in self.runs:
+                self._lose(live, refusal)
+            live.recorded = live.run.state.version
+            live.pending.clear()
+
+    def _append(self, batches: list[Batch]) -> list[AppendRefused | None]:
+        """Append, and wait with everything in memory while the log cannot be written."""
+        delay, patience = FIRST_RETRY, EXIT_PATIENCE
+        while True:
+            try:
+                answers = self.store.append(batches, taken=self._taken)
+            except LogUnavailable as error:
+                if not error.transient or patience <= 0:
+                    raise
+                logger().warning("the log cannot be written; trying again", error=str(error))
+                if self.closing.wait(delay):
+                    threading.Event().wait(delay)
+                    patience -= delay
+                delay = min(delay * 2, LAST_RETRY)
+            else:
+                if delay > FIRST_RETRY:
+                    logger().info("the log can be written again", log=self.store.location)
+                return answers
+
+    def _perform(self) -> None:
+        """Do what the committed states ask for."""
+        touched, self._touched = self._touched, {}
+        for live in touched.values():
+            if live.run.run_id not in self.runs:
+                continue
+            for effect in outstanding(live.run, None if live.all_touched else live.touched):
+                _PERFORM[type(effect)](self, live, effect)
+            live.touched.clear()
+            live.all_touched = False
+            self._publish(live)
+            if live.ended:
+                self._finish(live)
+            elif snapshot_due(live.run, live.snapshot_at):
+                self._snapshot(live)
+        replies, self._replies = self._replies, []
+        for future, answer in replies:
+            future.set_result(answer)
+
+    # -- effects -----------------------------------------------------------------------------
+
+    def _execute(self, live: LiveRun, effect: Execute) -> None:
+        flight = live.in_flight[effect.step]
+        if flight.given:
+            return
+        flight.given = True
+        definition = live.run.graph.definition.steps[effect.step]
+        attempt = Attempt(
+            step=effect.step,
+            number=effect.attempt,
+            definition=definition,
+            inputs=live.inputs(effect.step),
+            handler=live.handler(definition),
+            policy=retry_policy(live.run, effect.step),
+            artifacts=self.store.artifacts,
+            allow_pickle=live.run.state.allow_pickle,
+            strict=live.owner.strict,
+            context=flight.context,
+            closing=self.closing,
+        )
+        report = partial(self._post_outcome, live.run.run_id, live.owner, flight.worker)
+        live.owner.backend.submit(flight.worker, partial(carry_out, attempt, report))
+        if definition.timeout is not None:
+            fire = partial(self._timed_out, live, effect.step, flight, definition.timeout)
+            self.timers.after(definition.timeout, fire)
+
+    def _interrupt(self, live: LiveRun, effect: Interrupt) -> None:
+        flight = live.in_flight.get(effect.step)
+        if flight is None or flight.interrupted:
+            return
+        flight.interrupted = True
+        flight.context.cancel()
+        fire = partial(self._give_up, live, effect.step, flight)
+        self.timers.after(live.owner.cancel_grace, fire)
+
+    def _wake(self, live: LiveRun, effect: Wake) -> None:
+        self.timers.at(effect.due, partial(self._mature, live, effect.step, effect.due))
+
+    def _mature(self, live: LiveRun, i: int, due: int) -> None:
+        if live.run.state.retrying.get(i) == due and live.run.run_id in self.runs:
+            live.mature(i)
+            self.touch(live)
+
+    # -- what comes back ---------------------------------------------------------------------
+
+    def _post_outcome(self, run_id: str, owner: Owner, worker: str, command: c.Command) -> None:
+        self.post(partial(self._outcome, run_id, owner, worker, command))
+
+    def _post_report(
+        self, run_id: str, i: int, attempt: int, done: float, total: float | None, text: str | None
+    ) -> None:
+        self.post(partial(self._progressed, run_id, c.Report(i, attempt, done, total, text)))
+
+    def _outcome(self, run_id: str, owner: Owner, worker: str, command: Any) -> None:
+        owner.backend.release(worker)
+        self._hungry[owner.id] = owner
+        live = self.runs.get(run_id)
+        if live is None:
+            return
+        flight = live.in_flight.get(command.step)
+        if flight is not None and flight.attempt == command.attempt:
+            del live.in_flight[command.step]
+            self.record(live, decide(live.run, command, self.now))
+
+    def _progressed(self, run_id: str, command: c.Report) -> None:
+        live = self.runs.get(run_id)
+        if live is not None:
+            self.record(live, decide(live.run, command, self.now))
+
+    def _timed_out(self, live: LiveRun, i: int, flight: InFlight, seconds: float) -> None:
+        if live.in_flight.get(i) is not flight:
+            return
+        flight.context.cancel()
+        error = ErrorInfo(
+            type="TimeoutError",
+            message=f"attempt {flight.attempt} took longer than {seconds:g} s and was abandoned",
+            category="timeout",
+            retryable=True,
+        )
+        command = c.TimeOut(i, flight.attempt, error, random.random(), seconds)
+        self._abandon(live, i, flight, command)
+
+    def _give_up(self, live: LiveRun, i: int, flight: InFlight) -> None:
+        if live.in_flight.get(i) is flight:
+            self._abandon(live, i, flight, c.Cancelled(i, flight.attempt, "abandoned"))
+
+    def _abandon(self, live: LiveRun, i: int, flight: InFlight, command: c.Command) -> None:
+        """Stop waiting for a thread that cannot be killed; whatever it returns comes too late."""
+        del live.in_flight[i]
+        live.owner.backend.abandon(flight.worker)
+        if live.run.run_id in self.runs:
+            self.record(live, decide(live.run, command, self.now))
+
+    # -- ends --------------------------------------------------------------------------------
+
+    def _publish(self, live: LiveRun) -> None:
+        notifiers = [waiter.notifier for waiter in live.waiters if waiter.notifier]
+        if notifiers:
+            current = progress(live.run, self.now)
+            for notifier in notifiers:
+                notifier.publish(current)
+
+    def _finish(self, live: LiveRun) -> None:
+        self.forget(live)
+        result = result_of(live.run, self.store.artifacts, self.now, live.warnings)
+        for waiter in live.waiters:
+            waiter.resolve(partial(waiter.future.set_result, result))
+
+    def _lose(self, live: LiveRun, refusal: AppendRefused) -> None:
+        """Somebody else owns the run now: stop touching it, and wait for what they make of it."""
+        logger().warning("a run was taken over by another owner", reason=str(refusal))
+        self.forget(live)
+        for flight in live.in_flight.values():
+            flight.context.cancel()
+            live.owner.backend.abandon(flight.worker)
+        live.in_flight.clear()
+        for waiter in live.waiters:
+            self.ownership.follow(live.run.run_id, live.owner, live.handlers, waiter)
+
+    def forget(self, live: LiveRun) -> None:
+        """Let a run go; what is recorded of it stays."""
+        self.runs.pop(live.run.run_id, None)
+        live.owner.runs.pop(live.run.run_id, None)
+
+    def _snapshot(self, live: LiveRun) -> None:
+        live.snapshot_at = live.recorded
+        try:
+            save_snapshot(self.store, live.run)
+        except LogUnavailable as error:  # a snapshot only saves time
+            logger().warning("no snapshot was taken", run=live.run.run_id, error=str(error))
+
+    def _fail_all(self, error: Exception) -> None:
+        """The log is beyond use, or we are wrong: nothing may be made up. Everybody is told."""
+        if not isinstance(error, LogError):
+            logger().exception("the loop failed; its runs can be recovered from the log")
+        for live in list(self.runs.values()):
+            self.forget(live)
+            live.owner.queue.clear()
+            for waiter in live.waiters:
+                waiter.resolve(partial(waiter.future.set_exception, error))
+        self._touched.clear()
+        self._taken.clear()
+        replies, self._replies = self._replies, []
+        for future, _ in replies:
+            future.set_exception(error)
+        self.ownership.fail(error)
+
+
+_PERFORM: dict[type[Any], Callable[[Loop, LiveRun, Any], None]] = {
+    Execute: Loop._execute,
+    Interrupt: Loop._interrupt,
+    Wake: Loop._wake,
+}
+
+__all__ = ["Loop", "Message"]

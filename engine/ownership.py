@@ -1,0 +1,415 @@
+"""Whose run is it: submitting, claiming, recovering, control, and following the runs of others.
+
+Each run's stream has one writer, the owner that holds its lease. All methods run in the loop's
+thread; what they are asked from outside, they answer after the commit of the turn.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ..events.definition import PipelineDefinition
+from ..events.directory import RunRow
+from ..events.errors import (
+    EngineClosed,
+    LogCorrupt,
+    LogError,
+    LogUnavailable,
+    PipelineError,
+    RunConflict,
+    RunNotFound,
+)
+from ..events.machines import PipelineStatus
+from ..events.pipeline import PipelineSubmitted
+from ..events.store import Member
+from ..events.upcasters import to_event
+from ..projections.catchup import load_run
+from ..projections.run import Run
+from .core import commands as c
+from .core.decide import decide
+from .live import LiveRun, Owner, Waiter
+from .logger import logger
+from .model import Handler
+from .result import PipelineFuture, result_of
+
+if TYPE_CHECKING:
+    from .loop import Loop
+
+LEASE = 15.0
+"""Seconds after which the runs of an owner that shows no life may be taken over."""
+LOOK_INTERVAL = 0.1
+"""Seconds between two looks for what other processes have written."""
+
+ACTIVE = [status for status in PipelineStatus if status.active]
+_control = msgspec.json.Decoder(c.Control)
+
+
+class Submission(msgspec.Struct, frozen=True):
+    """A run that somebody asks for. ``given``: they chose its id, so it may exist already."""
+
+    run_id: str
+    given: bool
+    event: PipelineSubmitted
+    definition: PipelineDefinition
+    handlers: Mapping[str, Handler]
+    actor: str
+    warnings: list[str]
+
+
+class Unfinished(msgspec.Struct, frozen=True):
+    """A run that an owner leaves behind."""
+
+    run_id: str
+    name: str
+    status: str
+    completed: int
+    total: int
+
+
+class _Followed(msgspec.Struct, frozen=True):
+    owner: Owner
+    handlers: Mapping[str, Handler]
+    waiter: Waiter
+
+
+class _Closing(msgspec.Struct, frozen=True):
+    owner: Owner
+    drain: bool
+    done: Callable[[list[Unfinished]], None]
+
+
+class Ownership:
+    """Part of a :class:`~semantica.pipeline.engine.loop.Loop`."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._store = loop.store
+        self._followed: dict[str, list[_Followed]] = {}
+        self._closing: dict[str, _Closing] = {}
+        self._looked_at = 0
+        self._inbox_unread = False
+
+    # -- submitting and joining --------------------------------------------------------------
+
+    def submit(self, owner: Owner, submission: Submission, waiter: Waiter) -> None:
+        """Begin a run, or join the one that has this id."""
+        with _told_to(waiter.future):
+            if owner.id not in self._loop.owners or owner.draining:
+                raise EngineClosed("the engine is closed")
+            row = self._store.run(submission.run_id) if submission.given else None
+            if row is not None:
+                self._join(owner, row, submission, waiter)
+                return
+            self._renew(owner)
+            run = Run(submission.run_id, submission.definition)
+            live = LiveRun(run, owner, 1, submission.handlers)
+            live.warnings = submission.warnings
+            live.waiters.append(waiter)
+            self._adopt(live)
+            self._loop.record(live, [submission.event], submission.actor)
+            self._loop.record(live, decide(run, self._claim_command(owner), self._loop.now))
+
+    def _join(self, owner: Owner, row: RunRow, submission: Submission, waiter: Waiter) -> None:
+        live = self._loop.runs.get(row.run_id)
+        before = self._submitted(row)
+        asked = submission.event
+        if (before.identity, before.data) != (asked.identity, asked.data):
+            what = "definition" if before.identity != asked.identity else "input"
+            raise RunConflict(
+                f"run {row.run_id} exists with another {what}; choose another run_id, "
+                "or give the same pipeline and data to join it"
+            )
+        if live is not None:
+            live.waiters.append(waiter)
+        elif row.status.finished:
+            self._tell(load_run(self._store, row.run_id), waiter)
+        elif self._owned(row):
+            self.follow(row.run_id, owner, submission.handlers, waiter)
+        else:
+            live = self.claim(owner, row.run_id, submission.handlers)
+            live.waiters.append(waiter)
+            if row.status is PipelineStatus.STOPPED:
+                self._decide(live, c.Resume(), submission.actor)
+
+    def _submitted(self, row: RunRow) -> PipelineSubmitted:
+        event = to_event(next(self._store.read(row.stream)))
+        if not isinstance(event, PipelineSubmitted):
+            raise LogCorrupt(f"{row.stream} does not begin with PipelineSubmitted")
+        return event
+
+    def _tell(self, run: Run, waiter: Waiter) -> None:
+        result = result_of(run, self._store.artifacts, self._loop.now)
+        waiter.resolve(partial(waiter.future.set_result, result))
+
+    # -- claiming ----------------------------------------------------------------------------
+
+    def claim(
+        self, owner: Owner, run_id: str, handlers: Mapping[str, Handler], run: Run | None = None
+    ) -> LiveRun:
+        """Take over a run nobody owns; what was in flight is interrupted.
+
+        Raises:
+            PipelineError: The run does not exist, or its history cannot be folded.
+        """
+        self._renew(owner)
+        run = run or load_run(self._store, run_id)
+        events = decide(run, self._claim_command(owner), self._loop.now)
+        live = LiveRun(run, owner, run.state.epoch + 1, handlers)
+        self._adopt(live)
+        self._loop.record(live, events)
+        self._inbox_unread = True  # somebody may have written to the owner before us
+        return live
+
+    def _adopt(self, live: LiveRun) -> None:
+        self._loop.runs[live.run.run_id] = live
+        live.owner.runs[live.run.run_id] = live
+
+    def _claim_command(self, owner: Owner) -> c.Claim:
+        return c.Claim(owner.id, socket.gethostname(), os.getpid(), _code_version())
+
+    def _owned(self, row: RunRow) -> bool:
+        """Whether somebody other than this loop holds the run."""
+        if row.owner is None or row.status.finished or row.status is PipelineStatus.STOPPED:
+            return False
+        if row.owner in self._loop.owners:
+            return False  # ours, and not in our hands: let go earlier
+        return self._store.alive(row.owner, self._loop.now)
+
+    def recover(
+        self,
+        owner: Owner,
+        handlers: Mapping[str, Mapping[str, Handler]],
+        reply: Future[list[PipelineFuture]],
+    ) -> None:
+        """Take over every active run that nobody owns. ``handlers`` by pipeline name."""
+        with _told_to(reply):
+            futures = []
+            for row in reversed(self._store.runs(statuses=ACTIVE)):
+                if row.run_id in self._loop.runs or self._owned(row):
+                    continue
+                future = PipelineFuture(row.run_id)
+                futures.append(future)
+                with _told_to(future):
+                    live = self.claim(owner, row.run_id, handlers.get(row.name, {}))
+                    live.waiters.append(Waiter(future))
+            self._loop.reply(reply, futures)
+
+    # -- control -----------------------------------------------------------------------------
+
+    def control(
+        self,
+        owner: Owner,
+        run_id: str,
+        command: c.Control,
+        actor: str,
+        handlers: Mapping[str, Handler],
+        reply: Future[None],
+    ) -> None:
+        """Apply a command to a run, whoever owns it. The reply raises Refused or RunNotFound."""
+        with _told_to(reply):
+            live = self._loop.runs.get(run_id)
+            if live is not None:
+                live.handlers.update(handlers)
+                self._decide(live, command, actor)
+            else:
+                self._control_elsewhere(owner, run_id, command, actor, handlers)
+            self._loop.reply(reply, None)
+
+    def _control_elsewhere(
+        self,
+        owner: Owner,
+        run_id: str,
+        command: c.Control,
+        actor: str,
+        handlers: Mapping[str, Handler],
+    ) -> None:
+        row = self._store.run(run_id)
+        if row is None:
+            raise RunNotFound(f"no run {run_id!r} in {self._store.location}")
+        if self._owned(row):
+            text = msgspec.json.encode(command)
+            self._store.send(row.stream, text, actor=actor, at=self._loop.now)
+            return
+        run = load_run(self._store, run_id)
+        goes_on = isinstance(command, c.Resume) and row.status.active
+        if decide(run, command, self._loop.now) or goes_on:
+            self._decide(self.claim(owner, run_id, handlers, run), command, actor)
+
+    def _decide(self, live: LiveRun, command: c.Control, actor: str) -> None:
+        self._loop.record(live, decide(live.run, command, self._loop.now), actor)
+
+    def attach(
+        self, owner: Owner, run_id: str, handlers: Mapping[str, Handler], waiter: Waiter
+    ) -> None:
+        """Have ``waiter`` told how a run ends, whoever executes it."""
+        with _told_to(waiter.future):
+            live = self._loop.runs.get(run_id)
+            row = self._store.run(run_id)
+            if live is not None:
+                live.waiters.append(waiter)
+            elif row is None:
+                raise RunNotFound(f"no run {run_id!r} in {self._store.location}")
+            elif row.status.finished or row.status is PipelineStatus.STOPPED:
+                self._tell(load_run(self._store, run_id), waiter)
+            else:
+                self.follow(run_id, owner, handlers, waiter)
+
+    # -- others ------------------------------------------------------------------------------
+
+    def patience(self) -> float | None:
+        """Seconds the loop may sleep before it must look around."""
+        return LOOK_INTERVAL if self._loop.runs or self._followed else None
+
+    def look_around(self) -> None:
+        """Renew leases, read the inbox, see how followed runs are doing."""
+        if not self._loop.runs and not self._followed:
+            return
+        elapsed = self._loop.clock.monotonic() - self._looked_at
+        if elapsed < LOOK_INTERVAL * 1e9 and not self._inbox_unread:
+            return
+        self._looked_at = self._loop.clock.monotonic()
+        try:
+            self._look()
+        except LogUnavailable as error:
+            # As long as the log cannot be used, nobody else can take our runs over either.
+            logger().warning("the log cannot be used just now", error=str(error))
+
+    def _look(self) -> None:
+        for owner in self._loop.owners.values():
+            if owner.runs:
+                self._renew(owner)
+        if self._store.news() or self._inbox_unread:
+            self._inbox_unread = False
+            self._read_inbox()
+        for run_id in list(self._followed):
+            self._check_followed(run_id)
+
+    def _renew(self, owner: Owner) -> None:
+        if owner.expires - self._loop.now > LEASE * 1e9 * 2 / 3:
+            return
+        expires = self._loop.now + int(LEASE * 1e9)
+        self._store.join(Member(owner.id, socket.gethostname(), os.getpid(), expires))
+        owner.expires = expires
+
+    def _read_inbox(self) -> None:
+        for item in self._store.inbox():
+            live = self._loop.runs.get(item.stream.partition("/")[2])
+            if live is None:
+                continue
+            try:
+                self._decide(live, _control.decode(item.command), item.actor)
+            except (c.Refused, msgspec.MsgspecError) as error:
+                logger().warning("a command was refused", run=live.run.run_id, reason=str(error))
+            self._loop.take(item.id)
+            self._loop.touch(live)
+
+    def follow(
+        self, run_id: str, owner: Owner, handlers: Mapping[str, Handler], waiter: Waiter
+    ) -> None:
+        """Wait for the end of a run that another process executes; take over if that one dies."""
+        self._followed.setdefault(run_id, []).append(_Followed(owner, handlers, waiter))
+
+    def _check_followed(self, run_id: str) -> None:
+        followed = self._followed[run_id]
+        row = self._store.run(run_id)
+        if row is None:
+            return
+        if row.status.finished or row.status is PipelineStatus.STOPPED:
+            run = load_run(self._store, run_id)
+            for one in self._followed.pop(run_id):
+                self._tell(run, one.waiter)
+        elif row.status.active and not self._owned(row) and not followed[0].owner.draining:
+            del self._followed[run_id]
+            for one in followed[1:]:
+                self.follow(run_id, one.owner, one.handlers, one.waiter)
+            first = followed[0]
+            with _told_to(first.waiter.future):
+                live = self.claim(first.owner, run_id, first.handlers)
+                live.waiters.extend(one.waiter for one in followed)
+                self._followed.pop(run_id, None)
+
+    # -- the end -----------------------------------------------------------------------------
+
+    def close(self, owner: Owner, drain: bool, done: Callable[[list[Unfinished]], None]) -> None:
+        """Close an owner once its runs have ended (paused ones aside), or, to ``drain``, once the
+        attempts in flight have. ``done`` is told which runs are left unfinished."""
+        owner.draining = owner.draining or drain
+        self._closing[owner.id] = _Closing(owner, drain, done)
+
+    def release_idle(self) -> None:
+        """Let go the owners that are closing and have nothing more to wait for."""
+        for closing in list(self._closing.values()):
+            lives = closing.owner.runs.values()
+            if closing.drain:
+                busy = any(live.in_flight for live in lives)
+            else:
+                busy = any(live.run.status is not PipelineStatus.PAUSED for live in lives)
+            if not busy:
+                del self._closing[closing.owner.id]
+                self._release(closing)
+
+    def _release(self, closing: _Closing) -> None:
+        owner = closing.owner
+        left = []
+        for live in list(owner.runs.values()):
+            self._loop.forget(live)
+            state = live.run.state
+            left.append(
+                Unfinished(
+                    live.run.run_id, state.name, state.status, state.completed, len(state.steps)
+                )
+            )
+            error = EngineClosed(
+                f"run {live.run.run_id} is {state.status} and its engine was closed; "
+                f"go on with engine.resume_pipeline({live.run.run_id!r})"
+            )
+            for waiter in live.waiters:
+                waiter.resolve(partial(waiter.future.set_exception, error))
+        if owner.expires:
+            try:
+                self._store.leave(owner.id)
+            except LogError as error:  # the lease lapses by itself
+                logger().warning("the owner could not sign off", error=str(error))
+        self._loop.owners.pop(owner.id, None)
+        owner.backend.close()
+        closing.done(left)
+
+    def fail(self, error: Exception) -> None:
+        """The loop failed: whoever waits is told."""
+        followed, self._followed = self._followed, {}
+        for waiting in followed.values():
+            for one in waiting:
+                one.waiter.resolve(partial(one.waiter.future.set_exception, error))
+
+
+class _told_to:  # noqa: N801 -- a context manager, used like a function
+    """What goes wrong inside is the future's outcome, not the loop's."""
+
+    def __init__(self, future: Future[Any]) -> None:
+        self._future = future
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if isinstance(error, PipelineError):
+            self._future.set_exception(error)
+            return True
+        return False
+
+
+@cache
+def _code_version() -> str:
+    from importlib.metadata import PackageNotFoundError, version  # slow to import
+
+    try:
+        return version("semantica-pipeline")
+    except PackageNotFoundError:  # run from a tree that is not installed
+        return "unknown"

@@ -1,0 +1,130 @@
+"""What a user gets of a run: its result, and a future of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from concurrent.futures import Future
+from functools import cached_property
+from typing import Any
+
+from ..events.artifacts import Artifacts
+from ..events.codec import Value, decode
+from ..events.errors import RunFailed
+from ..events.machines import PipelineStatus
+from ..projections.metrics import metrics
+from ..projections.run import Run
+from .model import plain_to_value
+
+
+class ExecutionResult:
+    """How a run ended.
+
+    Attributes:
+        run_id: The run.
+        success: Whether it completed.
+        status: Its status.
+        errors: What failed, a line each: the step, the error's type and message.
+        warnings: What was odd about the pipeline or the run.
+        metrics: See :func:`semantica.pipeline.projections.metrics.metrics`.
+        metadata: The pipeline's metadata, and its name as ``pipeline``.
+    """
+
+    def __init__(
+        self,
+        *,
+        run_id: str,
+        status: PipelineStatus,
+        errors: list[str],
+        warnings: list[str],
+        metrics: dict[str, Any],
+        metadata: dict[str, Any],
+        load_output: Callable[[], Any],
+    ) -> None:
+        self.run_id = run_id
+        self.status = status
+        self.success = status is PipelineStatus.COMPLETED
+        self.errors = errors
+        self.warnings = warnings
+        self.metrics = metrics
+        self.metadata = metadata
+        self._load_output = load_output
+
+    @cached_property
+    def output(self) -> Any:
+        """The sink's output, or ``{name: output}`` of several; None without success.
+
+        Read from the log when first asked for, so that a large output costs nothing before.
+        """
+        return self._load_output()
+
+    def raise_for_status(self) -> ExecutionResult:
+        """This result, if the run succeeded. Raises RunFailed."""
+        if not self.success:
+            reasons = "; ".join(self.errors) or "it was ended before it was done"
+            raise RunFailed(f"run {self.run_id} is {self.status}: {reasons}")
+        return self
+
+    def __repr__(self) -> str:
+        return (
+            f"ExecutionResult(run_id={self.run_id!r}, status={str(self.status)!r}, "
+            f"errors={self.errors!r})"
+        )
+
+
+def result_of(
+    run: Run, artifacts: Artifacts, now: int, warnings: list[str] | None = None
+) -> ExecutionResult:
+    """The result of a run that has ended; it keeps nothing of the run but its outputs."""
+    state, graph = run.state, run.graph
+    outputs: dict[str, Value] = {}
+    if state.status == PipelineStatus.COMPLETED:
+        for i in graph.sinks:
+            # A step skipped, or after one that failed under on_failure="continue", has none.
+            value = state.steps[i].output
+            if value is not None:
+                outputs[graph.name(i)] = value
+    several = len(graph.sinks) > 1
+    allow_pickle = state.allow_pickle
+
+    def load() -> Any:
+        decoded = {
+            name: decode(value, artifacts, allow_pickle=allow_pickle)
+            for name, value in outputs.items()
+        }
+        return decoded if several else next(iter(decoded.values()), None)
+
+    return ExecutionResult(
+        run_id=run.run_id,
+        status=run.status,
+        errors=[f"step {graph.name(i)!r}: {state.steps[i].error}" for i in state.failed],
+        warnings=list(warnings or ()),
+        metrics=metrics(run, now),
+        metadata={
+            "pipeline": state.name,
+            **plain_to_value(graph.definition.metadata, allow_pickle=artifacts.trusted),
+        },
+        load_output=load,
+    )
+
+
+class PipelineFuture(Future[ExecutionResult]):
+    """The result of a run that goes on: ``.result(timeout)``, or ``await`` it.
+
+    It is resolved when the run has completed, failed, stopped or been cancelled; a paused run
+    keeps it waiting. Use the engine's ``cancel_pipeline`` to cancel: a future cannot.
+    """
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__()
+        self.run_id = run_id
+        self.keep: object = None
+        """Whatever must live as long as this future (its engine)."""
+
+    def cancel(self) -> bool:
+        """Never cancels; see the class."""
+        return False
+
+    def __await__(self) -> Generator[Any, None, ExecutionResult]:
+        import asyncio
+
+        return asyncio.wrap_future(self).__await__()

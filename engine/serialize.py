@@ -1,0 +1,399 @@
+"""Pipelines as JSON or YAML text, written by this library or by people.
+
+::
+
+    name: documents
+    parallelism: 2
+    metadata: {version: "1.0"}
+    steps:
+      - name: ingest
+        type: ingest
+        config: {source: ./documents, recursive: true}
+      - name: parse
+        type: parse
+        handler: my_package.parsing:parse
+        dependencies: [ingest]
+        retry: {max_retries: 5, retryable_errors: ["builtins:ConnectionError"]}
+
+A step without ``dependencies`` follows the step before it; ``dependencies: []`` makes a root.
+Values that JSON has no word for travel in the tagged form of the event codec. Reading never
+unpickles unless it is told to, since a text may come from anybody; it does import the classes that
+are named.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from ..events.artifacts import MemoryArtifacts
+from ..events.codec import TAG, from_plain, to_plain
+from ..events.definition import RetryPolicy, RetryStrategy
+from ..events.errors import PipelineError, SerializationError, UnencodableValue, nearest
+from .model import RESERVED_OPTIONS, Pipeline, PipelineStep, handler_reference
+
+MAX_DEPTH = 100
+MAX_TEXT = 64 * 2**20
+"""Characters of a text; a pipeline of 100,000 steps has some 10 million."""
+MAX_VALUES = 10_000_000
+
+_NO_ARTIFACTS = MemoryArtifacts()
+
+
+class _Step(msgspec.Struct, kw_only=True):
+    """The schema of a step, also the order of its keys."""
+
+    name: str
+    type: str
+    handler: str | None = None
+    dependencies: list[str] | msgspec.UnsetType = msgspec.UNSET
+    config: dict[str, Any] = {}
+    priority: int = 0
+    timeout: float | None = None
+    retry: RetryPolicy | None = None
+    at_most_once: bool = False
+
+
+class _Document(msgspec.Struct, kw_only=True):
+    """The schema of a pipeline."""
+
+    name: str = "pipeline"
+    parallelism: int | None = None
+    metadata: dict[str, Any] = {}
+    steps: list[_Step]
+
+
+def serialize(pipeline: Pipeline, format: str = "json", *, allow_pickle: bool = False) -> str:
+    """The text of ``pipeline``, from which :func:`deserialize` makes an equal one.
+
+    Handlers are written as ``module:qualname``.
+
+    Args:
+        pipeline: Valid or not: a cycle is written as well.
+        format: ``"json"`` or ``"yaml"``.
+        allow_pickle: Write configuration of other classes as pickles, which a reader must allow.
+
+    Raises:
+        SerializationError: A value or a handler that another process could not read back.
+    """
+    _check_format(format)
+    document = {"name": _plain(pipeline.name, "name", allow_pickle)}
+    if pipeline.parallelism is not None:
+        document["parallelism"] = _plain(pipeline.parallelism, "parallelism", allow_pickle)
+    if pipeline.metadata:
+        document["metadata"] = _plain_items(pipeline.metadata, "metadata", allow_pickle)
+    document["steps"] = [
+        _step_plain(step, f"steps[{number}]", allow_pickle)
+        for number, step in enumerate(pipeline.steps)
+    ]
+    _read(document, allow_pickle)  # what cannot be read back must not be written
+    return _text(_written(document, format))
+
+
+def deserialize(
+    data: str | bytes | Mapping[str, Any], format: str = "json", *, allow_pickle: bool = False
+) -> Pipeline:
+    """The pipeline of a text. Its handlers stay names until a step runs.
+
+    Args:
+        data: The text, the mapping it stands for, or (JSON) the text as a JSON string again, as
+            ``json.dump(serialized, file)`` writes it.
+        format: ``"json"`` or ``"yaml"``.
+        allow_pickle: Read pickles, which run code of whoever wrote them.
+
+    Raises:
+        SerializationError: What is wrong with the text, and where.
+    """
+    _check_format(format)
+    plain = dict(data) if isinstance(data, Mapping) else _parsed(_text(data), format)
+    return _read(plain, allow_pickle)
+
+
+def _check_format(format: str) -> None:
+    if format not in ("json", "yaml"):
+        raise SerializationError(f"the format {format!r} is not known; use 'json' or 'yaml'")
+
+
+# Writing
+
+
+def _step_plain(step: PipelineStep, place: str, allow_pickle: bool) -> dict[str, Any]:
+    """A step as a mapping; what equals its default is left out, but for the dependencies."""
+    if not isinstance(step, PipelineStep):
+        raise SerializationError(f"{place}: expected a PipelineStep, got {_kind(step)}")
+    dependencies = step.dependencies
+    fields: dict[str, Any] = {
+        "name": step.name,
+        "type": step.step_type,
+        "handler": _handler(step, place),
+        "dependencies": list(dependencies) if isinstance(dependencies, tuple) else dependencies,
+        "config": step.config,
+        "priority": step.priority,
+        "timeout": step.timeout,
+        "retry": None if step.retry is None else _retry(step.retry, place),
+        "at_most_once": step.at_most_once,
+    }
+    plain: dict[str, Any] = {}
+    for key, value in fields.items():
+        if key == "config":
+            if value:
+                plain[key] = _plain_items(value, f"{place}.{key}", allow_pickle)
+        elif key in _ALWAYS or value not in (None, 0):
+            plain[key] = _plain(value, f"{place}.{key}", allow_pickle)
+    return plain
+
+
+_ALWAYS = ("name", "type", "dependencies")
+
+
+def _handler(step: PipelineStep, place: str) -> str | None:
+    reference = handler_reference(step.handler)
+    if reference is None and step.handler is not None:
+        raise SerializationError(
+            f"{place}.handler: the handler of step {step.name!r} cannot be found again by name "
+            f"({step.handler!r}); define it with def in a module, or register it for its step type"
+        )
+    return reference
+
+
+def _retry(policy: RetryPolicy, place: str) -> dict[str, Any]:
+    """Every figure of a policy, so that later defaults do not change it."""
+    if not isinstance(policy, RetryPolicy):
+        raise SerializationError(f"{place}.retry: expected a RetryPolicy, got {policy!r}")
+    fields = {
+        key: value for key, value in msgspec.structs.asdict(policy).items() if value is not None
+    }
+    fields["strategy"] = str(policy.strategy)
+    if policy.retryable_errors is not None:
+        fields["retryable_errors"] = list(policy.retryable_errors)
+    return fields
+
+
+def _plain(value: Any, place: str, allow_pickle: bool) -> Any:
+    try:
+        return to_plain(value, _NO_ARTIFACTS, allow_pickle=allow_pickle)
+    except UnencodableValue as error:
+        raise SerializationError(f"{place}: {error}") from error
+
+
+def _plain_items(items: Mapping[str, Any], place: str, allow_pickle: bool) -> Any:
+    """The values one by one, for an error to name its own; the keys as the codec likes them."""
+    if not isinstance(items, Mapping):
+        raise SerializationError(f"{place}: expected a mapping, got {_kind(items)}")
+    plain = {key: _plain(value, f"{place}.{key}", allow_pickle) for key, value in items.items()}
+    if all(isinstance(key, str) and key.isascii() and key != TAG for key in plain):
+        return plain
+    return {TAG: "dict", "v": [[_plain(key, place, False), value] for key, value in plain.items()]}
+
+
+# Reading
+
+
+def _text(data: str | bytes) -> str:
+    if isinstance(data, bytes | bytearray | memoryview):
+        try:
+            data = bytes(data).decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise SerializationError(f"the text is not UTF-8: {error}") from None
+    if not isinstance(data, str):
+        raise SerializationError(f"expected text or a mapping, got {type(data).__name__}")
+    if len(data) > MAX_TEXT:
+        raise SerializationError(f"the text has {len(data)} characters, more than {MAX_TEXT}")
+    return data.removeprefix("\ufeff")
+
+
+def _read(plain: Any, allow_pickle: bool) -> Pipeline:
+    _inspect(plain, allow_pickle)
+    document = _decoded(plain, "", _Document, allow_pickle)
+    if isinstance(document.get("steps"), list | tuple):
+        document["steps"] = [
+            _decoded(step, f"steps[{number}]", _Step, allow_pickle)
+            for number, step in enumerate(document["steps"])
+        ]
+    try:
+        return _pipeline(msgspec.convert(document, _Document))
+    except msgspec.ValidationError as error:
+        raise _schema_error(error) from None
+
+
+def _pipeline(document: _Document) -> Pipeline:
+    pipeline = Pipeline(document.name, [], document.metadata, document.parallelism)
+    before: list[str] = []
+    for step in document.steps:
+        pipeline.steps.append(
+            PipelineStep(
+                name=step.name,
+                step_type=step.type,
+                config=step.config,
+                dependencies=before if step.dependencies is msgspec.UNSET else step.dependencies,
+                handler=step.handler,
+                priority=step.priority,
+                timeout=step.timeout,
+                retry=step.retry,
+                at_most_once=step.at_most_once,
+            )
+        )
+        before = [step.name]
+    return pipeline
+
+
+def _decoded(
+    plain: Any, place: str, schema: type[msgspec.Struct], allow_pickle: bool
+) -> dict[str, Any]:
+    """The mapping with its values in their own types; ``steps`` are left for later."""
+    _known_keys(plain, place, schema.__struct_fields__)
+    result = {}
+    for key, value in plain.items():
+        inner = f"{place}.{key}".lstrip(".")
+        if key in ("config", "metadata") and isinstance(value, dict) and TAG not in value:
+            result[key] = {k: _value(v, f"{inner}.{k}", allow_pickle) for k, v in value.items()}
+        else:
+            result[key] = value if key == "steps" else _value(value, inner, allow_pickle)
+        if key == "retry" and value is not None:
+            _known_keys(result[key], inner, RetryPolicy.__struct_fields__)
+            _error_names(result[key].get("retryable_errors"), inner)
+    return result
+
+
+def _value(plain: Any, place: str, allow_pickle: bool) -> Any:
+    if not isinstance(plain, dict | list):
+        return plain
+    try:
+        return from_plain(plain, _NO_ARTIFACTS, allow_pickle=allow_pickle)
+    except PipelineError as error:
+        raise SerializationError(f"{place}: {error}") from error
+
+
+def _known_keys(plain: Any, place: str, known: Iterable[str]) -> None:
+    where = place or "the document"
+    if not isinstance(plain, dict):
+        raise SerializationError(f"{where}: expected a mapping, got {_kind(plain)}")
+    for key in plain:
+        if key in known:
+            continue
+        if key in RESERVED_OPTIONS:
+            problem = f"{key!r} is reserved and not supported by this version"
+        else:
+            hint = nearest(str(key)[:60], known) or f"; known keys: {', '.join(known)}"
+            if "config" in known:
+                hint += " (what is meant for the handler goes under 'config')"
+            problem = f"unknown key {_kind(key)}{hint}"
+        raise SerializationError(f"{where}: {problem}")
+
+
+def _error_names(names: Any, place: str) -> None:
+    if isinstance(names, list) and not all(isinstance(name, str) for name in names):
+        raise SerializationError(
+            f"{place}.retryable_errors: expected names such as 'builtins:ConnectionError'"
+        )
+
+
+def _schema_error(error: msgspec.ValidationError) -> SerializationError:
+    """msgspec's words, with the place in front."""
+    problem, _, place = str(error).partition(" - at ")
+    place = place.replace("`key` in ", "the keys of ").replace("`", "").replace("$.", "")
+    if place.endswith("retry.strategy"):
+        problem += f": use one of {', '.join(RetryStrategy)}"
+    return SerializationError(f"{place or 'the document'}: {problem}")
+
+
+def _inspect(plain: Any, allow_pickle: bool) -> None:
+    """Refuse repeated keys, deep nesting, sheer size and pickles, without recursion."""
+    work: list[tuple[Any, _Place, int]] = [(plain, None, 1)]
+    seen = 0
+    while work:
+        value, place, depth = work.pop()
+        seen += 1
+        if isinstance(value, _Repeated):
+            raise SerializationError(f"{_path(place)}: the key {_kind(value.key)} appears twice")
+        if not isinstance(value, dict | list | tuple):
+            continue
+        if depth > MAX_DEPTH:
+            raise SerializationError(f"{_path(place)[:200]}: nested deeper than {MAX_DEPTH} levels")
+        if seen > MAX_VALUES:
+            raise SerializationError(f"the pipeline holds more than {MAX_VALUES} values")
+        if not allow_pickle and isinstance(value, dict) and value.get(TAG) == "pickle":
+            raise SerializationError(
+                f"{_path(place)}: a pickle, which would run code of whoever wrote it; "
+                "allow_pickle=True reads it, if you trust them"
+            )
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        work += [(item, (place, key), depth + 1) for key, item in items]
+
+
+_Place = tuple[Any, Any] | None
+"""The place of the collection around, and the key in it; spelled out only for an error."""
+
+
+def _path(place: _Place) -> str:
+    path = ""
+    while place is not None:
+        place, key = place
+        path = (f"[{key}]" if isinstance(key, int) else f".{key}") + path
+    return path.removeprefix(".") or "the document"
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return "a list"
+    return "nothing" if value is None else repr(value)[:60]
+
+
+# JSON and YAML
+
+
+class _Repeated:
+    """Stands for an object with a repeated key, until its place is known."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+
+def _object(pairs: list[tuple[str, Any]]) -> Any:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                return _Repeated(key)
+            seen.add(key)
+    return result
+
+
+def _no_constant(name: str) -> Any:
+    raise SerializationError(f"the JSON text holds {name}, which is not JSON")
+
+
+def _parsed(text: str, format: str) -> Any:
+    if format == "yaml":
+        from . import yaml_safe
+
+        return yaml_safe.load(text)
+    value = _parsed_json(text)
+    return _parsed_json(value) if isinstance(value, str) else value  # json.dump of serialize()
+
+
+def _parsed_json(text: str) -> Any:
+    try:
+        return json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        raise SerializationError(
+            f"the JSON text is not valid at line {error.lineno}, column {error.colno}: {error.msg}"
+        ) from None
+    except RecursionError:
+        raise SerializationError(
+            f"the JSON text is nested deeper than {MAX_DEPTH} levels"
+        ) from None
+    except ValueError:
+        raise SerializationError("the JSON text holds a number of thousands of digits") from None
+
+
+def _written(document: Any, format: str) -> str:
+    if format == "yaml":
+        from . import yaml_safe
+
+        return yaml_safe.dump(document)
+    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()

@@ -1,0 +1,150 @@
+"""Artifacts: values too large for an event, kept once under the digest of their content.
+
+An artifact is written and synced *before* the event that names it, so an event never names
+something that is not there. Reading checks the digest again: damage is found where it happens.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+from .errors import LogCorrupt, LogUnavailable
+
+
+def digest_of(data: bytes) -> str:
+    """The name of ``data``: BLAKE2b, 32 bytes, in hex."""
+    return hashlib.blake2b(data, digest_size=32).hexdigest()
+
+
+class Artifacts(Protocol):
+    """A content-addressed store of bytes. Safe to use from several threads."""
+
+    trusted: bool
+    """Nobody else can write here, so what it holds may be unpickled."""
+
+    def put(self, data: bytes) -> str:
+        """Keep ``data`` durably and return its digest. Raises LogUnavailable (disk full)."""
+        ...
+
+    def get(self, digest: str) -> bytes:
+        """The bytes of that digest. Raises LogCorrupt when they are missing or damaged."""
+        ...
+
+
+class MemoryArtifacts:
+    """Artifacts of a log in memory."""
+
+    trusted = True
+
+    def __init__(self) -> None:
+        self._data: dict[str, bytes] = {}
+
+    def put(self, data: bytes) -> str:
+        digest = digest_of(data)
+        self._data[digest] = data
+        return digest
+
+    def get(self, digest: str) -> bytes:
+        try:
+            return self._data[digest]
+        except KeyError:
+            raise LogCorrupt(f"artifact {digest} is missing from the log in memory") from None
+
+
+class FileArtifacts:
+    """Artifacts as files beside the log, ``ab/cdef...`` by digest.
+
+    Args:
+        folder: Created when the first artifact is written, mode 0700.
+        sync: Sync file and folder before returning; False only with ``durability="off"``.
+    """
+
+    def __init__(self, folder: Path, *, sync: bool = True) -> None:
+        self.folder = folder
+        self._sync = sync
+        self._known: set[str] = set()
+        self._lock = threading.Lock()
+
+    @property
+    def trusted(self) -> bool:
+        try:
+            mode = self.folder.stat().st_mode
+        except FileNotFoundError:
+            return True
+        return not mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+    def put(self, data: bytes) -> str:
+        digest = digest_of(data)
+        path = self._path(digest)
+        try:
+            if path.exists():
+                # Named before by an event, or left by a crash; either way it must be on disk now.
+                if self._sync:
+                    _sync_path(path)
+                return digest
+            self._make_folder(path.parent)
+            self._write(path, data)
+        except OSError as error:
+            raise LogUnavailable(
+                f"cannot write an artifact of {len(data)} bytes to {self.folder}: "
+                f"{error.strerror or error}; free some space or mend the permissions",
+                transient=True,
+            ) from error
+        return digest
+
+    def get(self, digest: str) -> bytes:
+        path = self._path(digest)
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            raise LogCorrupt(f"artifact {digest} is missing: {path} does not exist") from None
+        except OSError as error:
+            raise LogUnavailable(f"cannot read artifact {path}: {error.strerror}") from error
+        if digest_of(data) != digest:
+            raise LogCorrupt(f"artifact {path} is damaged: its content has another digest")
+        return data
+
+    def _path(self, digest: str) -> Path:
+        return self.folder / digest[:2] / digest[2:]
+
+    def _write(self, path: Path, data: bytes) -> None:
+        temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                if self._sync:
+                    os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            with suppress(OSError):  # the first error is the one to report
+                temporary.unlink()
+            raise
+        if self._sync:
+            _sync_path(path.parent)
+
+    def _make_folder(self, folder: Path) -> None:
+        with self._lock:
+            if folder.name in self._known:
+                return
+            for path in (self.folder, folder):
+                if not path.exists():
+                    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+                    if self._sync:
+                        _sync_path(path.parent)
+            self._known.add(folder.name)
+
+
+def _sync_path(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

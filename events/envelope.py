@@ -1,0 +1,93 @@
+"""The envelope of an event, and the digest that chains the envelopes of a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import blake2b
+
+import msgspec
+
+GENESIS = bytes(32)
+"""The digest before the first event of a stream."""
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """One recorded event.
+
+    Args:
+        position: Place in the whole log, rising; 0 while it is not recorded.
+        stream: ``run/<run id>``.
+        version: Place in the stream, from 1, without gaps.
+        type: Name of the event's class.
+        schema: Version of the payload's form.
+        at: Nanoseconds since 1970, UTC.
+        actor: Who caused it.
+        epoch: The owner's term; only rises.
+        encoding: ``json``.
+        payload: JSON text.
+        digest: BLAKE2b over the digest before it, this envelope and the payload.
+    """
+
+    position: int
+    stream: str
+    version: int
+    type: str
+    schema: int
+    at: int
+    actor: str
+    epoch: int
+    encoding: str
+    payload: bytes
+    digest: bytes
+
+
+class NewEvent(msgspec.Struct, frozen=True):
+    """An event to be appended: its type, schema and payload."""
+
+    type: str
+    schema: int
+    payload: bytes
+    encoding: str = "json"
+
+
+_json = msgspec.json.Encoder()
+
+
+def chain(
+    previous: bytes, stream: str, version: int, at: int, actor: str, epoch: int, event: NewEvent
+) -> bytes:
+    """The digest of an event that follows the one with digest ``previous``.
+
+    BLAKE2b (RFC 7693), 32 bytes, over ``previous``, then the JSON array ``[stream, version, type,
+    schema, at, actor, epoch, encoding]``, a line feed, and the payload as stored.
+    """
+    head = _json.encode(
+        (stream, version, event.type, event.schema, at, actor, epoch, event.encoding)
+    )
+    return blake2b(b"%b%b\n%b" % (previous, head, event.payload), digest_size=32).digest()
+
+
+def first_break(envelopes: Iterable[Envelope]) -> tuple[int, str] | None:
+    """Check one stream from its start.
+
+    Returns:
+        The version and the reason of the first fault, or None when the chain is whole.
+    """
+    previous, expected = GENESIS, 1
+    for envelope in envelopes:
+        if envelope.version != expected:
+            return expected, f"version {expected} is missing, {envelope.version} follows"
+        event = NewEvent(envelope.type, envelope.schema, envelope.payload, envelope.encoding)
+        digest = chain(
+            previous,
+            envelope.stream,
+            envelope.version,
+            envelope.at,
+            envelope.actor,
+            envelope.epoch,
+            event,
+        )
+        if digest != envelope.digest:
+            return expected, f"the digest of version {expected} does not match its content"
+        previous, expected = digest, expected + 1
+    return None

@@ -1,0 +1,180 @@
+"""THE LAW: which event may follow which state, for pipelines and for steps.
+
+Theory of operation
+-------------------
+A run and each of its steps is a formal state machine. The *trigger* of a transition is the type
+of an event; the table below is the only place that says what may happen. Whoever decides
+(``engine.core.decide``) consults it before an event is written; whoever folds
+(``projections.run``) consults it again and refuses a history that breaks it.
+
+* A **pipeline** goes from PENDING (submitted, nobody's) to RUNNING (claimed by an owner). Control
+  rises in severity: pause < stop < cancel. PAUSING, STOPPING and CANCELLING *drain*: nothing new
+  starts, and the final event comes when nothing is in flight any more.
+* A **step** is PENDING until it starts. A failure is always recorded as FAILED first; a retry is
+  a second event that says when. A lost owner interrupts a step, which makes it PENDING again.
+* Some events of the pipeline imply transitions of many steps (cancelling 100,000 pending steps is
+  one event). They stand in the step's table as well, under the pipeline's event.
+
+The rows are handed to ``transitions.Machine``, which checks and draws them, and the machine is
+compiled to a plain dict, since a dictionary look-up is some 100 times cheaper than a trigger.
+Rows arrive with the feature that first uses them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import NamedTuple
+
+from transitions import Machine
+
+
+class PipelineStatus(StrEnum):
+    """State of a pipeline run."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    PAUSING = "pausing"
+    PAUSED = "paused"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    CANCELLING = "cancelling"
+    CANCELLED = "cancelled"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+    @property
+    def finished(self) -> bool:
+        """No event can follow, except the resumption of a failed run."""
+        return self in _FINISHED
+
+    @property
+    def active(self) -> bool:
+        """An owner is needed to bring the run forward (not queued, paused or ended)."""
+        return self in _ACTIVE
+
+
+class StepStatus(StrEnum):
+    """State of a step within a run."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    RETRYING = "retrying"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    CANCELLED = "cancelled"
+
+
+_P, _S = PipelineStatus, StepStatus
+_FINISHED = frozenset({_P.COMPLETED, _P.FAILED, _P.CANCELLED})
+_ACTIVE = frozenset({_P.RUNNING, _P.PAUSING, _P.STOPPING, _P.CANCELLING})
+
+NEW = "new"
+"""The state before the first event of a stream."""
+
+
+class Row(NamedTuple):
+    """One line of the law: in any of ``sources``, ``trigger`` leads to ``dest`` (None: unchanged)."""
+
+    sources: tuple[str, ...]
+    trigger: str
+    dest: str | None
+
+
+PIPELINE_ROWS: tuple[Row, ...] = (
+    Row((NEW,), "PipelineSubmitted", _P.PENDING),
+    Row((_P.PENDING,), "PipelineClaimed", _P.RUNNING),
+    # A takeover: another owner with a higher epoch; the state stays what it was.
+    Row(
+        (_P.RUNNING, _P.PAUSING, _P.PAUSED, _P.STOPPING, _P.STOPPED, _P.CANCELLING, _P.FAILED),
+        "PipelineClaimed",
+        None,
+    ),
+    Row((_P.RUNNING,), "PipelinePauseRequested", _P.PAUSING),
+    Row((_P.PAUSING, _P.PENDING), "PipelinePaused", _P.PAUSED),
+    Row((_P.PAUSING, _P.PAUSED, _P.STOPPED, _P.FAILED), "PipelineResumed", _P.RUNNING),
+    Row((_P.PENDING, _P.RUNNING, _P.PAUSING, _P.PAUSED), "PipelineStopRequested", _P.STOPPING),
+    Row((_P.STOPPING,), "PipelineStopped", _P.STOPPED),
+    Row(
+        (_P.PENDING, _P.RUNNING, _P.PAUSING, _P.PAUSED, _P.STOPPING, _P.STOPPED),
+        "PipelineCancelRequested",
+        _P.CANCELLING,
+    ),
+    Row((_P.CANCELLING,), "PipelineCancelled", _P.CANCELLED),
+    Row((_P.RUNNING, _P.PAUSING), "PipelineCompleted", _P.COMPLETED),
+    Row((_P.RUNNING, _P.PAUSING), "PipelineFailed", _P.FAILED),
+)
+
+STEP_ROWS: tuple[Row, ...] = (
+    Row((_S.PENDING, _S.RETRYING), "StepStarted", _S.RUNNING),
+    Row((_S.RUNNING,), "StepProgressed", None),
+    Row((_S.RUNNING,), "StepCompleted", _S.COMPLETED),
+    Row((_S.RUNNING,), "StepFailed", _S.FAILED),
+    Row((_S.RUNNING,), "StepTimedOut", _S.FAILED),
+    Row((_S.FAILED,), "StepRetryScheduled", _S.RETRYING),
+    Row((_S.RUNNING,), "StepInterrupted", _S.PENDING),
+    Row((_S.PENDING, _S.RETRYING), "StepSkipped", _S.SKIPPED),
+    Row((_S.RUNNING, _S.RETRYING), "StepCancelled", _S.CANCELLED),
+    # Implied for many steps at once by an event of their pipeline.
+    Row((_S.PENDING, _S.RETRYING), "PipelineCancelled", _S.CANCELLED),
+    Row((_S.FAILED, _S.CANCELLED, _S.SKIPPED), "PipelineResumed", _S.PENDING),
+)
+
+Table = Mapping[tuple[str, str], str]
+"""``(state, event type) -> next state``; a pair that is not in it is refused."""
+
+
+def build_machine(name: str, states: Iterable[str], initial: str, rows: Iterable[Row]) -> Machine:
+    """The formal machine of ``rows``, without a model: a definition to check, draw and compile."""
+    return Machine(
+        model=None,
+        name=name,
+        states=[str(state) for state in states],
+        initial=str(initial),
+        auto_transitions=False,
+        transitions=[
+            # "=" is the library's word for "the same state again".
+            {
+                "trigger": row.trigger,
+                "source": [str(source) for source in row.sources],
+                "dest": str(row.dest or "="),
+            }
+            for row in rows
+        ],
+    )
+
+
+def pipeline_machine() -> Machine:
+    """The machine of a pipeline run."""
+    return build_machine("pipeline", [NEW, *_P], NEW, PIPELINE_ROWS)
+
+
+def step_machine() -> Machine:
+    """The machine of a step."""
+    return build_machine("step", _S, _S.PENDING, STEP_ROWS)
+
+
+def compile_table(machine: Machine) -> Table:
+    """Flatten a machine to a dict.
+
+    Raises:
+        ValueError: Two rows disagree about the same state and event.
+    """
+    table: dict[tuple[str, str], str] = {}
+    for event in machine.events.values():
+        for source, transitions in event.transitions.items():
+            for transition in transitions:
+                key = (source, event.name)
+                if key in table:
+                    raise ValueError(f"two rows for {event.name} in state {source}")
+                table[key] = transition.dest or source
+    return table
+
+
+PIPELINE_TABLE: Mapping[tuple[str, str], PipelineStatus] = {
+    key: PipelineStatus(dest) for key, dest in compile_table(pipeline_machine()).items()
+}
+STEP_TABLE: Mapping[tuple[str, str], StepStatus] = {
+    key: StepStatus(dest) for key, dest in compile_table(step_machine()).items()
+}

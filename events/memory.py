@@ -1,0 +1,171 @@
+"""A log in memory: for tests, and for runs that need not outlive their process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+
+from .artifacts import MemoryArtifacts
+from .directory import RunRow, advance, concerns, stream_of
+from .envelope import GENESIS, Envelope, NewEvent, chain
+from .errors import AppendRefused
+from .machines import PipelineStatus
+from .store import Batch, InboxItem, Member, Snapshot
+
+
+class MemoryStore:
+    """See :class:`~semantica.pipeline.events.store.Store`."""
+
+    def __init__(self) -> None:
+        self.location = ":memory:"
+        self.artifacts = MemoryArtifacts()
+        self._lock = threading.RLock()
+        self._log: list[Envelope] = []
+        self._streams: dict[str, list[Envelope]] = {}
+        self._directory: dict[str, RunRow] = {}
+        self._inbox: dict[int, InboxItem] = {}
+        self._last_item = 0
+        self._members: dict[str, Member] = {}
+        self._snapshots: dict[str, Snapshot] = {}
+
+    def append(
+        self, batches: Sequence[Batch], *, taken: Sequence[int] = ()
+    ) -> list[AppendRefused | None]:
+        with self._lock:
+            directory = dict[str, RunRow]()
+            recorded: list[Envelope] = []
+            answers = [self._prepare(batch, directory, recorded) for batch in batches]
+            # Nothing can fail from here on: all of it becomes visible together.
+            for envelope in recorded:
+                self._log.append(envelope)
+                self._streams.setdefault(envelope.stream, []).append(envelope)
+            self._directory.update(directory)
+            for item in taken:
+                self._inbox.pop(item, None)
+            return answers
+
+    def _prepare(
+        self, batch: Batch, directory: dict[str, RunRow], recorded: list[Envelope]
+    ) -> AppendRefused | None:
+        stream = self._streams.get(batch.stream)
+        version, epoch, digest = (
+            (stream[-1].version, stream[-1].epoch, stream[-1].digest) if stream else (0, 0, GENESIS)
+        )
+        refusal = refuse(batch, version, epoch)
+        if refusal:
+            return refusal
+        row = self._directory.get(batch.stream)
+        for event in batch.events:
+            version += 1
+            digest = chain(digest, batch.stream, version, batch.at, batch.actor, batch.epoch, event)
+            if concerns(event.type):
+                row = advance(row, batch.stream, batch.at, batch.epoch, event)
+                directory[batch.stream] = row
+            recorded.append(
+                Envelope(
+                    position=len(self._log) + len(recorded) + 1,
+                    stream=batch.stream,
+                    version=version,
+                    type=event.type,
+                    schema=event.schema,
+                    at=batch.at,
+                    actor=batch.actor,
+                    epoch=batch.epoch,
+                    encoding=event.encoding,
+                    payload=event.payload,
+                    digest=digest,
+                )
+            )
+        return None
+
+    def read(self, stream: str, after: int = 0) -> Iterator[Envelope]:
+        with self._lock:
+            return iter(self._streams.get(stream, [])[after:])
+
+    def read_all(self, after: int = 0) -> Iterator[Envelope]:
+        with self._lock:
+            return iter(self._log[after:])
+
+    def run(self, run_id: str) -> RunRow | None:
+        return self._directory.get(stream_of(run_id))
+
+    def runs(
+        self,
+        *,
+        name: str | None = None,
+        statuses: Sequence[PipelineStatus] | None = None,
+        owner: str | None = None,
+        engine: str | None = None,
+        limit: int | None = None,
+    ) -> list[RunRow]:
+        with self._lock:
+            rows = [
+                row
+                for row in self._directory.values()
+                if (name is None or row.name == name)
+                and (statuses is None or row.status in statuses)
+                and (owner is None or row.owner == owner)
+                and (engine is None or row.engine == engine)
+            ]
+        rows.sort(key=lambda row: (row.submitted_at, row.run_id), reverse=True)
+        return rows[:limit]
+
+    def rebuild(self) -> None:
+        with self._lock:
+            self._snapshots.clear()
+            self._directory.clear()
+            for envelope in self._log:
+                if concerns(envelope.type):
+                    event = NewEvent(envelope.type, envelope.schema, envelope.payload)
+                    row = self._directory.get(envelope.stream)
+                    self._directory[envelope.stream] = advance(
+                        row, envelope.stream, envelope.at, envelope.epoch, event
+                    )
+
+    def send(self, stream: str, command: bytes, *, actor: str, at: int) -> int:
+        with self._lock:
+            self._last_item += 1
+            item = InboxItem(self._last_item, stream, at, actor, command)
+            self._inbox[item.id] = item
+            return item.id
+
+    def inbox(self, *, after: int = 0) -> list[InboxItem]:
+        with self._lock:
+            return [item for item in self._inbox.values() if item.id > after]
+
+    def join(self, member: Member) -> None:
+        with self._lock:
+            self._members[member.id] = member
+
+    def leave(self, member_id: str) -> None:
+        with self._lock:
+            self._members.pop(member_id, None)
+
+    def members(self) -> list[Member]:
+        with self._lock:
+            return list(self._members.values())
+
+    def alive(self, member_id: str, now: int) -> bool:
+        member = self._members.get(member_id)
+        return member is not None and member.expires > now
+
+    def news(self) -> bool:
+        return False  # nobody else can reach this memory
+
+    def save_snapshot(self, stream: str, snapshot: Snapshot) -> None:
+        self._snapshots[stream] = snapshot
+
+    def load_snapshot(self, stream: str) -> Snapshot | None:
+        return self._snapshots.get(stream)
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+def refuse(batch: Batch, version: int, epoch: int) -> AppendRefused | None:
+    """Why a batch may not follow a stream's head, if so."""
+    if epoch > batch.epoch:
+        return AppendRefused(batch.stream, f"epoch {batch.epoch} is over, {epoch} has begun")
+    if version != batch.after:
+        return AppendRefused(batch.stream, f"it is at version {version}, not {batch.after}")
+    return None

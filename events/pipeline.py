@@ -1,0 +1,107 @@
+"""What happens to a pipeline run, in the past tense.
+
+Times are nanoseconds since 1970 (UTC) and stand in the envelope, as do actor, epoch and version.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from .codec import Value
+from .definition import RetryPolicy
+from .values import ErrorInfo
+
+
+class PipelineSubmitted(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A run was asked for; everything that its decisions depend on is here.
+
+    Args:
+        name: The pipeline's name.
+        definition: Its body (a ``PipelineDefinition``), as an artifact when it is large.
+        identity: Digest of the body without handler fingerprints: equal for the same pipeline.
+        data: The input of the root steps.
+        engine: The engine that submitted it.
+        on_failure: ``stop`` (nothing new starts) or ``continue`` (independent branches go on).
+        priority: Among runs of one engine, higher ones get free workers first.
+        parallelism: Most steps of this run in flight at once.
+        retry: The policy of steps that have none of their own.
+        allow_pickle: Whether values may be recorded as pickles.
+    """
+
+    name: str
+    definition: Value
+    identity: str
+    data: Value
+    engine: str
+    on_failure: str = "stop"
+    priority: int = 0
+    parallelism: int | None = None
+    retry: RetryPolicy | None = None
+    allow_pickle: bool = True
+
+
+class PipelineClaimed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An owner took the run; the envelope's epoch is one above all before it."""
+
+    owner: str
+    host: str
+    pid: int
+    code: str
+    """Version of this library."""
+
+
+class PipelinePauseRequested(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Nothing new starts; what runs may finish."""
+
+
+class PipelinePaused(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Drained: nothing is in flight."""
+
+
+class PipelineResumed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Going on: failed, cancelled and upstream-skipped steps start anew, completed ones stay.
+
+    ``due`` gives steps that wait for a retry their new due time, since timers freeze meanwhile.
+    """
+
+    due: dict[str, int] = {}
+
+
+class PipelineStopRequested(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Nothing new starts, and the run ends when what runs has finished."""
+
+
+class PipelineStopped(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Drained and ended before all was done; may be resumed later."""
+
+
+class PipelineCancelRequested(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What runs is interrupted, and the run ends for good."""
+
+
+class PipelineCancelled(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Ended by a cancel; steps that had not started never will."""
+
+
+class PipelineCompleted(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Every step is done.
+
+    Args:
+        outputs: Versions, in this stream, of the StepCompleted events of the sinks.
+        memory: Peak resident memory of the process so far, in MiB; None where unknown.
+    """
+
+    outputs: tuple[int, ...]
+    memory: float | None = None
+
+
+class PipelineFailed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Ended without success; ``step`` and ``cause`` name the first failure.
+
+    ``failures`` counts the failed steps; ``memory`` is as in PipelineCompleted.
+    """
+
+    step: str
+    cause: ErrorInfo
+    failures: int = 1
+    memory: float | None = None

@@ -1,0 +1,430 @@
+"""The log in a SQLite file: WAL mode, one connection that writes per process."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from .artifacts import FileArtifacts
+from .directory import RunRow, advance, concerns, stream_of
+from .envelope import GENESIS, Envelope, NewEvent, chain
+from .errors import AppendRefused, LogError, LogTooNew, LogUnavailable
+from .machines import PipelineStatus
+from .memory import refuse
+from .sqlite_file import APPLICATION_ID, FileLock, LifeLock, check_owner, explained, prepare
+from .store import Batch, InboxItem, Member, Snapshot
+
+Durability = Literal["full", "normal", "off"]
+"""What an acknowledged event survives. ``full``: power loss. ``normal``: a killed process; power
+loss may take the newest events, never the file. ``off``: a killed process only."""
+
+BUSY_TIMEOUT = 5.0
+"""Seconds to wait for somebody else's transaction (a person with a shell)."""
+CHECKPOINT_BYTES = 8 * 2**20
+"""Length of the write-ahead log at which it is carried over into the database."""
+_PAGE = 1000
+_ENVELOPE = "position, stream, version, type, schema, at, actor, epoch, encoding, payload, digest"
+_ROW = "run_id, name, status, engine, owner, epoch, priority, submitted_at, changed_at"
+
+
+class SqliteStore:
+    """See :class:`~semantica.pipeline.events.store.Store`.
+
+    Args:
+        path: The database file; created, with its folder, when it does not exist.
+        durability: See :data:`Durability`.
+        busy_timeout: Seconds to wait for a foreign transaction before LogUnavailable.
+
+    Raises:
+        LogError: The file cannot be used; the message says why and what to do.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        durability: Durability = "full",
+        busy_timeout: float = BUSY_TIMEOUT,
+    ) -> None:
+        if durability not in ("full", "normal", "off"):
+            raise ValueError(f"durability must be 'full', 'normal' or 'off', not {durability!r}")
+        self.path = Path(path).resolve()
+        self.location = str(self.path)
+        self.durability = durability
+        self._timeout = busy_timeout
+        self._lock = threading.RLock()
+        self._pid = os.getpid()
+        self._commits = 0
+        self._lives: dict[str, LifeLock] = {}
+        self._closed = False
+        created = prepare(self.path)
+        try:
+            self._commit_lock = FileLock(self._beside("-lock"))
+        except OSError as error:
+            raise LogUnavailable(
+                f"cannot write beside {self.path}: {error.strerror}; mend the folder's permissions "
+                "or choose another --log"
+            ) from error
+        try:
+            self._connection = self._open(created)
+        except BaseException:
+            self._commit_lock.close()
+            raise
+        self._data_version = self._read_data_version()
+        self.artifacts = FileArtifacts(self._beside(".artifacts"), sync=durability != "off")
+
+    def _beside(self, suffix: str) -> Path:
+        return self.path.with_name(self.path.name + suffix)
+
+    def _open(self, created: bool) -> sqlite3.Connection:
+        with explained(self.location):
+            connection = sqlite3.connect(
+                self.path,
+                timeout=self._timeout,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+            try:
+                with self._commit_lock:
+                    self._configure(connection, created)
+            except BaseException:
+                connection.close()
+                raise
+        return connection
+
+    def _configure(self, connection: sqlite3.Connection, created: bool) -> None:
+        check_owner(connection, self.path, empty=created)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute(f"PRAGMA synchronous = {self.durability.upper()}")
+        connection.execute("PRAGMA fullfsync = ON")  # macOS: fsync alone does not reach the disk
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version != 1:
+            self._migrate(connection)
+
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        from . import sqlite_schema as schema  # imports sqlite-utils: only when needed
+
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            if version > schema.VERSION:
+                raise LogTooNew(
+                    f"{self.path} has schema {version}, this version knows {schema.VERSION}; "
+                    "upgrade semantica-pipeline"
+                )
+            schema.migrate(connection)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+    # -- transactions ------------------------------------------------------------------------
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            self._check_usable()
+            with explained(self.location):
+                yield self._connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._reading() as connection, self._commit_lock:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+            self._checkpoint_if_due(connection)
+
+    def _check_usable(self) -> None:
+        if os.getpid() != self._pid:
+            raise LogError(
+                f"{self.location} was opened before a fork; open it in the child process instead"
+            )
+        if self._closed:
+            raise LogError(f"{self.location} has been closed")
+
+    def _checkpoint_if_due(self, connection: sqlite3.Connection) -> None:
+        self._commits += 1
+        if self._commits % 32:
+            return
+        try:
+            size = self._beside("-wal").stat().st_size
+        except FileNotFoundError:
+            return
+        if size > CHECKPOINT_BYTES:
+            try:
+                connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+            except sqlite3.OperationalError:
+                # The events are safe in the WAL (the commit has happened); the next one tries again.
+                return
+
+    # -- events ------------------------------------------------------------------------------
+
+    def append(
+        self, batches: Sequence[Batch], *, taken: Sequence[int] = ()
+    ) -> list[AppendRefused | None]:
+        with self._writing() as connection:
+            answers = [self._append(connection, batch) for batch in batches]
+            connection.executemany("DELETE FROM inbox WHERE id = ?", [(item,) for item in taken])
+            return answers
+
+    def _append(self, connection: sqlite3.Connection, batch: Batch) -> AppendRefused | None:
+        head = connection.execute(
+            "SELECT version, epoch, digest FROM events WHERE stream = ? "
+            "ORDER BY version DESC LIMIT 1",
+            (batch.stream,),
+        ).fetchone()
+        version, epoch, digest = head or (0, 0, GENESIS)
+        refusal = refuse(batch, version, epoch)
+        if refusal:
+            return refusal
+        rows: list[tuple[Any, ...]] = []
+        stream, at, actor, term = batch.stream, batch.at, batch.actor, batch.epoch
+        changes: list[NewEvent] = []
+        for event in batch.events:
+            version += 1
+            digest = chain(digest, stream, version, at, actor, term, event)
+            rows.append(
+                (
+                    stream,
+                    version,
+                    event.type,
+                    event.schema,
+                    at,
+                    actor,
+                    term,
+                    event.encoding,
+                    event.payload.decode(),
+                    digest,
+                )
+            )
+            if concerns(event.type):
+                changes.append(event)
+        connection.executemany(
+            "INSERT INTO events (stream, version, type, schema, at, actor, epoch, encoding, "
+            "payload, digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            rows,
+        )
+        if changes:
+            self._advance_directory(connection, batch, changes)
+        return None
+
+    def _advance_directory(
+        self, connection: sqlite3.Connection, batch: Batch, events: Sequence[NewEvent]
+    ) -> None:
+        row = self._select_run(connection, batch.stream.partition("/")[2])
+        for event in events:
+            row = advance(row, batch.stream, batch.at, batch.epoch, event)
+        if row is not None:
+            _write_row(connection, row)
+
+    def read(self, stream: str, after: int = 0) -> Iterator[Envelope]:
+        return self._pages("stream = ? AND version > ? ORDER BY version", (stream,), after, 2)
+
+    def read_all(self, after: int = 0) -> Iterator[Envelope]:
+        return self._pages("position > ? ORDER BY position", (), after, 0)
+
+    def _pages(
+        self, where: str, fixed: tuple[str, ...], after: int, key: int
+    ) -> Iterator[Envelope]:
+        """Page by page, so that no read transaction lives long and the WAL can be reset."""
+        query = f"SELECT {_ENVELOPE} FROM events WHERE {where} LIMIT {_PAGE}"
+        while True:
+            with self._reading() as connection:
+                rows = connection.execute(query, (*fixed, after)).fetchall()
+            for row in rows:
+                yield Envelope(*row[:9], row[9].encode(), row[10])
+            if len(rows) < _PAGE:
+                return
+            after = rows[-1][key]
+
+    # -- directory ---------------------------------------------------------------------------
+
+    def run(self, run_id: str) -> RunRow | None:
+        with self._reading() as connection:
+            return self._select_run(connection, run_id)
+
+    @staticmethod
+    def _select_run(connection: sqlite3.Connection, run_id: str) -> RunRow | None:
+        found = connection.execute(
+            f"SELECT {_ROW} FROM directory WHERE run_id = ?", (run_id,)
+        ).fetchone()
+        return _to_row(found) if found else None
+
+    def runs(
+        self,
+        *,
+        name: str | None = None,
+        statuses: Sequence[PipelineStatus] | None = None,
+        owner: str | None = None,
+        engine: str | None = None,
+        limit: int | None = None,
+    ) -> list[RunRow]:
+        conditions, values = ["1"], list[Any]()
+        for column, value in (("name", name), ("owner", owner), ("engine", engine)):
+            if value is not None:
+                conditions.append(f"{column} = ?")
+                values.append(value)
+        if statuses is not None:
+            conditions.append(f"status IN ({', '.join('?' * len(statuses))})")
+            values.extend(statuses)
+        query = (
+            f"SELECT {_ROW} FROM directory WHERE {' AND '.join(conditions)} "
+            "ORDER BY submitted_at DESC, run_id DESC LIMIT ?"
+        )
+        values.append(-1 if limit is None else limit)
+        with self._reading() as connection:
+            return [_to_row(found) for found in connection.execute(query, values)]
+
+    def rebuild(self) -> None:
+        with self._writing() as connection:
+            connection.execute("DELETE FROM snapshots")
+            connection.execute("DELETE FROM directory")
+            found = connection.execute(
+                "SELECT stream, at, epoch, type, schema, payload FROM events "
+                "WHERE type LIKE 'Pipeline%' ORDER BY stream, version"
+            )
+            row: RunRow | None = None
+            for stream, at, epoch, kind, schema, payload in found:
+                if row is not None and row.stream != stream:
+                    _write_row(connection, row)
+                    row = None
+                row = advance(row, stream, at, epoch, NewEvent(kind, schema, payload.encode()))
+            if row is not None:
+                _write_row(connection, row)
+
+    # -- inbox, members, snapshots -----------------------------------------------------------
+
+    def send(self, stream: str, command: bytes, *, actor: str, at: int) -> int:
+        with self._writing() as connection:
+            cursor = connection.execute(
+                "INSERT INTO inbox (stream, at, actor, command) VALUES (?, ?, ?, ?)",
+                (stream, at, actor, command.decode()),
+            )
+            return int(cursor.lastrowid or 0)
+
+    def inbox(self, *, after: int = 0) -> list[InboxItem]:
+        with self._reading() as connection:
+            return [
+                InboxItem(*row[:4], row[4].encode())
+                for row in connection.execute(
+                    "SELECT id, stream, at, actor, command FROM inbox WHERE id > ? ORDER BY id",
+                    (after,),
+                )
+            ]
+
+    def join(self, member: Member) -> None:
+        if member.id not in self._lives:
+            self._lives[member.id] = LifeLock(self._life_path(member.id))
+            self._forget_dead()
+        with self._writing() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO members (id, host, pid, expires, address) "
+                "VALUES (?, ?, ?, ?, ?)",
+                (member.id, member.host, member.pid, member.expires, member.address),
+            )
+
+    def _forget_dead(self) -> None:
+        """Remove members of this host whose process is gone."""
+        for member in self.members():
+            path = self._life_path(member.id)
+            if member.host == socket.gethostname() and not LifeLock.is_held(path):
+                self.leave(member.id)
+                path.unlink(missing_ok=True)
+
+    def leave(self, member_id: str) -> None:
+        with self._writing() as connection:
+            connection.execute("DELETE FROM members WHERE id = ?", (member_id,))
+        life = self._lives.pop(member_id, None)
+        if life is not None:
+            life.release()
+
+    def members(self) -> list[Member]:
+        with self._reading() as connection:
+            found = connection.execute("SELECT id, host, pid, expires, address FROM members")
+            return [Member(*row) for row in found]
+
+    def alive(self, member_id: str, now: int) -> bool:
+        with self._reading() as connection:
+            found = connection.execute(
+                "SELECT expires FROM members WHERE id = ?", (member_id,)
+            ).fetchone()
+        if found is None or found[0] <= now:
+            return False
+        return LifeLock.is_held(self._life_path(member_id))
+
+    def _life_path(self, member_id: str) -> Path:
+        return self._beside(".engines") / f"{member_id}.lock"
+
+    def news(self) -> bool:
+        seen, self._data_version = self._data_version, self._read_data_version()
+        return seen != self._data_version
+
+    def _read_data_version(self) -> int:
+        with self._reading() as connection:
+            return int(connection.execute("PRAGMA data_version").fetchone()[0])
+
+    def save_snapshot(self, stream: str, snapshot: Snapshot) -> None:
+        with self._writing() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO snapshots (stream, version, fold, data) "
+                "VALUES (?, ?, ?, ?)",
+                (stream, snapshot.version, snapshot.fold, snapshot.data),
+            )
+
+    def load_snapshot(self, stream: str) -> Snapshot | None:
+        with self._reading() as connection:
+            found = connection.execute(
+                "SELECT version, fold, data FROM snapshots WHERE stream = ?", (stream,)
+            ).fetchone()
+        return Snapshot(*found) if found else None
+
+    def close(self) -> None:
+        with self._lock:
+            if self._closed or os.getpid() != self._pid:
+                return
+            for member_id in list(self._lives):
+                self.leave(member_id)
+            self._closed = True
+            with explained(self.location), self._commit_lock:  # the last one checkpoints
+                self._connection.close()
+            self._commit_lock.close()
+
+
+def _to_row(found: Sequence[Any]) -> RunRow:
+    run_id, name, status, *rest = found
+    return RunRow(run_id, name, PipelineStatus(status), *rest)
+
+
+def _write_row(connection: sqlite3.Connection, row: RunRow) -> None:
+    connection.execute(
+        f"INSERT OR REPLACE INTO directory ({_ROW}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            row.run_id,
+            row.name,
+            str(row.status),
+            row.engine,
+            row.owner,
+            row.epoch,
+            row.priority,
+            row.submitted_at,
+            row.changed_at,
+        ),
+    )
+
+
+__all__ = ["Durability", "SqliteStore", "stream_of"]

@@ -1,0 +1,203 @@
+"""The file below a SQLite log: where it may be, who may open it, and what its errors mean."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from .errors import LogCorrupt, LogError, LogUnavailable, NotALog
+
+APPLICATION_ID = 0x53504C31  # "SPL1", in the header of every log
+NETWORK = frozenset(
+    "nfs nfs4 cifs smb3 smbfs ncpfs afs ceph glusterfs lustre fuse.sshfs fuse.glusterfs".split()
+)
+"""File systems whose locks do not exclude other machines."""
+REPORT_AFTER = 5.0
+"""Seconds of waiting for another process's commit after which it is named in the log."""
+
+
+def prepare(path: Path) -> bool:
+    """Make sure that a log can be at ``path``; create an empty file (0600) when there is none.
+
+    Returns:
+        Whether the file was created.
+
+    Raises:
+        LogUnavailable: The folder cannot be made or written, or is on a network file system.
+        NotALog: There is something else at ``path``.
+    """
+    if path.is_dir():
+        raise NotALog(f"{path} is a folder; name a file, such as {path / 'pipeline.db'}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kind = file_system(path.parent)
+        if kind in NETWORK:
+            raise LogUnavailable(
+                f"{path} is on a network file system ({kind}), whose locks cannot be trusted; "
+                "choose a local disk with --log or PIPELINE_LOG"
+            )
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        if not path.is_file():
+            raise NotALog(f"{path} exists and is not a file") from None
+        return False
+    except OSError as error:
+        raise LogUnavailable(
+            f"cannot create the log {path}: {error.strerror}; "
+            "choose another place with --log or PIPELINE_LOG"
+        ) from error
+    return True
+
+
+def file_system(path: Path) -> str:
+    """The type of the file system ``path`` is on, or ``"unknown"`` (not Linux)."""
+    best, kind = -1, "unknown"
+    try:
+        mounts = Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        return kind
+    resolved = path.resolve()
+    for line in mounts:
+        head, _, tail = line.partition(" - ")
+        point = Path(head.split()[4].encode().decode("unicode_escape", "replace"))
+        if len(point.parts) >= best and resolved.is_relative_to(point):
+            best, kind = len(point.parts), tail.split()[0]
+    return kind
+
+
+def check_owner(connection: sqlite3.Connection, path: Path, *, empty: bool) -> None:
+    """Refuse a database of somebody else. ``empty``: we have just created it."""
+    (mark,) = connection.execute("PRAGMA application_id").fetchone()
+    if mark == APPLICATION_ID:
+        return
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if tables or (mark and not empty):
+        raise NotALog(
+            f"{path} is a SQLite database of another program; choose another --log or move it away"
+        )
+
+
+@contextmanager
+def explained(path: str) -> Iterator[None]:
+    """Turn SQLite's errors into ours, which say what is wrong with ``path`` and what to do."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise explain(path, error) from error
+
+
+def explain(path: str, error: sqlite3.Error) -> LogError:
+    """Our error for one of SQLite's. See https://sqlite.org/rescode.html."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_NOTADB:
+        return NotALog(f"{path} is not a SQLite database; choose another --log or move it away")
+    if code == sqlite3.SQLITE_CORRUPT:
+        return LogCorrupt(
+            f"{path} is damaged ({error}); restore a backup, or save what is readable with "
+            f"'sqlite3 {path} .recover'"
+        )
+    if code == sqlite3.SQLITE_FULL:
+        return LogUnavailable(
+            f"{path}: the disk is full; nothing is lost, free some space", transient=True
+        )
+    if code == sqlite3.SQLITE_IOERR:
+        return LogUnavailable(
+            f"{path}: the disk refuses to write or read ({error}: full, over a limit, or failing); "
+            "nothing acknowledged is lost, mend the disk",
+            transient=True,
+        )
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return LogUnavailable(
+            f"{path} is locked by another program; end its transaction (an open sqlite3 shell?)",
+            transient=True,
+        )
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+        return LogUnavailable(
+            f"{path} cannot be opened for writing ({error}); "
+            "mend its permissions and its folder's, or choose another --log",
+            transient=True,
+        )
+    return LogError(f"{path}: {error}")
+
+
+class FileLock:
+    """One commit or checkpoint at a time, over all processes on one log.
+
+    SQLite 3.7.0 to 3.51.2 can corrupt a database in WAL mode when a checkpoint and a commit of two
+    connections meet (https://sqlite.org/wal.html#walresetbug), so ours exclude one another. Always,
+    since another process on the same log may have the older library. The wait blocks in the
+    kernel. Not reentrant; callers hold a thread lock.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def __enter__(self) -> FileLock:
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._wait()
+        os.pwrite(self._descriptor, b"%-10d" % os.getpid(), 0)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+    def _wait(self) -> None:
+        watch = threading.Timer(REPORT_AFTER, self._report)
+        watch.daemon = True
+        with suppress(RuntimeError):  # no new threads while the interpreter exits
+            watch.start()
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        finally:
+            watch.cancel()
+
+    def _report(self) -> None:
+        import structlog
+
+        holder = os.pread(self._descriptor, 10, 0).decode(errors="replace").strip()
+        structlog.get_logger("semantica.pipeline").warning(
+            "waiting for another process to finish its commit",
+            lock=str(self.path),
+            holder_pid=holder,
+        )
+
+
+class LifeLock:
+    """A lock file that a process holds for as long as it lives; the kernel frees it at its death."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+
+    def release(self) -> None:
+        """Give the lock up and remove its file."""
+        self.path.unlink(missing_ok=True)
+        os.close(self._descriptor)
+
+    @staticmethod
+    def is_held(path: Path) -> bool:
+        """Whether some process, this one included, holds the lock."""
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False

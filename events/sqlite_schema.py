@@ -1,0 +1,129 @@
+"""Tables and views of a SQLite log, by numbered migrations.
+
+``events`` is the truth. ``directory`` and ``snapshots`` are derived; ``inbox`` and ``members`` are
+how engines work together. The views ``runs``, ``steps`` and ``failures`` are for people: query them
+with any SQLite tool.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from sqlite_utils import Database, Migrations
+
+from .machines import STEP_ROWS
+
+migrations = Migrations("semantica.pipeline")
+VERSION = 1
+"""Kept in ``PRAGMA user_version``: as many migrations have been applied."""
+
+DIRECTORY = {
+    "run_id": str,
+    "name": str,
+    "status": str,
+    "engine": str,
+    "owner": str,
+    "epoch": int,
+    "priority": int,
+    "submitted_at": int,
+    "changed_at": int,
+}
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the schema up to VERSION. The caller has begun an immediate transaction."""
+    migrations.apply(Database(connection, execute_plugins=False))
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+@migrations()
+def m001_log(db: Database) -> None:
+    """The envelope, as it will stay."""
+    db.table("events").create(
+        {
+            "position": int,
+            "stream": str,
+            "version": int,
+            "type": str,
+            "schema": int,
+            "at": int,
+            "actor": str,
+            "epoch": int,
+            "encoding": str,
+            "payload": str,
+            "digest": bytes,
+        },
+        pk="position",
+        not_null=("stream", "version", "type", "schema", "at", "payload", "digest"),
+    )
+    # Orders a stream, and refuses two writers of one version.
+    db.table("events").create_index(["stream", "version"], unique=True)
+    db.table("directory").create(DIRECTORY, pk="run_id")
+    db.table("directory").create_index(["name", "submitted_at"])
+    db.table("directory").create_index(["status"])
+    db.table("snapshots").create(
+        {"stream": str, "version": int, "fold": int, "data": bytes}, pk="stream"
+    )
+    db.table("inbox").create(
+        {"id": int, "stream": str, "at": int, "actor": str, "command": str}, pk="id"
+    )
+    db.table("members").create(
+        {"id": str, "host": str, "pid": int, "expires": int, "address": str}, pk="id"
+    )
+    for name, query in VIEWS.items():
+        db.create_view(name, query)
+
+
+def _time(column: str) -> str:
+    """Nanoseconds as ISO 8601, UTC, milliseconds."""
+    return f"strftime('%Y-%m-%dT%H:%M:%fZ', {column} / 1e9, 'unixepoch')"
+
+
+def _status_of_type() -> str:
+    """The step's status after an event of each type, from the law."""
+    cases = {
+        row.trigger: row.dest or row.sources[0]
+        for row in STEP_ROWS
+        if row.trigger.startswith("Step")
+    }
+    return " ".join(f"WHEN '{trigger}' THEN '{status}'" for trigger, status in cases.items())
+
+
+VIEWS = {
+    "runs": f"""
+        SELECT run_id, name, status, engine, owner, epoch,
+               {_time("submitted_at")} AS submitted, {_time("changed_at")} AS changed,
+               (changed_at - submitted_at) / 1e9 AS seconds
+        FROM directory ORDER BY submitted_at DESC""",
+    # The newest event of each step decides; a later resume or cancel of the run overrules it.
+    "steps": f"""
+        SELECT run_id, step,
+               CASE WHEN status IN ('failed', 'cancelled', 'skipped') AND version <
+                         coalesce((SELECT max(version) FROM events r WHERE r.stream = s.stream
+                                   AND r.type = 'PipelineResumed'), 0) THEN 'pending'
+                    WHEN status IN ('pending', 'retrying') AND EXISTS (
+                         SELECT 1 FROM directory d WHERE d.run_id = s.run_id
+                         AND d.status = 'cancelled') THEN 'cancelled'
+                    ELSE status END AS status,
+               attempt, {_time("at")} AS changed, version
+        FROM (SELECT stream, substr(stream, 5) AS run_id,
+                     json_extract(payload, '$.step') AS step,
+                     CASE type {_status_of_type()} END AS status,
+                     max(json_extract(payload, '$.attempt')) OVER (
+                         PARTITION BY stream, json_extract(payload, '$.step')) AS attempt,
+                     at, version,
+                     row_number() OVER (
+                         PARTITION BY stream, json_extract(payload, '$.step')
+                         ORDER BY version DESC) AS newest
+              FROM events WHERE type LIKE 'Step%') s
+        WHERE newest = 1""",
+    "failures": f"""
+        SELECT substr(stream, 5) AS run_id, json_extract(payload, '$.step') AS step,
+               json_extract(payload, '$.attempt') AS attempt,
+               json_extract(payload, '$.error.type') AS error,
+               json_extract(payload, '$.error.message') AS message,
+               json_extract(payload, '$.error.category') AS category,
+               {_time("at")} AS at, version
+        FROM events WHERE type IN ('StepFailed', 'StepTimedOut')
+        ORDER BY position DESC""",
+}

@@ -1,0 +1,102 @@
+"""What happens to a step of a run, in the past tense. ``attempt`` counts from 1 and only rises."""
+
+from __future__ import annotations
+
+import msgspec
+
+from .codec import Value
+from .values import ErrorInfo
+
+
+class StepStarted(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An attempt was handed to a worker.
+
+    ``inputs`` are the versions, in this stream, of the events whose outputs it receives, in the
+    order of its dependencies; empty for a root, which receives the run's input.
+    """
+
+    step: str
+    attempt: int
+    worker: str
+    inputs: tuple[int, ...] = ()
+    backend: str = "thread"
+
+
+class StepProgressed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The handler reported how far it is; at most once a second."""
+
+    step: str
+    attempt: int
+    done: float
+    total: float | None = None
+    message: str | None = None
+
+
+class StepCompleted(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The attempt returned.
+
+    Args:
+        output: What it returned.
+        duration: Wall-clock seconds in the worker.
+        cpu: CPU seconds of the worker's thread; None where unknown.
+        metrics: What the handler counted.
+    """
+
+    step: str
+    attempt: int
+    output: Value
+    duration: float
+    cpu: float | None = None
+    metrics: dict[str, float] = {}
+
+
+class StepFailed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The attempt raised, its output could not be recorded, or its worker was lost."""
+
+    step: str
+    attempt: int
+    error: ErrorInfo
+    duration: float | None = None
+    metrics: dict[str, float] = {}
+
+
+class StepTimedOut(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The attempt took longer than its timeout and was abandoned."""
+
+    step: str
+    attempt: int
+    error: ErrorInfo
+    duration: float | None = None
+
+
+class StepRetryScheduled(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Another attempt follows: ``delay`` seconds, jitter included, until ``due`` (ns, UTC)."""
+
+    step: str
+    retry: int
+    delay: float
+    due: int
+
+
+class StepInterrupted(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The attempt's owner was lost; whether its effects happened is unknown."""
+
+    step: str
+    attempt: int
+
+
+class StepSkipped(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The step will not run: ``reason`` is ``upstream`` when ``cause``, a step before it, failed."""
+
+    step: str
+    reason: str
+    cause: str | None = None
+
+
+class StepCancelled(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The attempt was cancelled: ``how`` is ``cooperative`` (it noticed and ended) or
+    ``abandoned`` (its thread cannot be killed, goes on, and whatever it returns is ignored)."""
+
+    step: str
+    attempt: int
+    how: str

@@ -1,0 +1,153 @@
+"""What an event log must do. One contract suite holds every store to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import msgspec
+
+from .artifacts import Artifacts
+from .directory import RunRow
+from .envelope import Envelope, NewEvent
+from .errors import AppendRefused
+from .machines import PipelineStatus
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """Events for one stream, to be appended together.
+
+    Args:
+        stream: ``run/<run id>``.
+        after: The version they follow; 0 for a new stream.
+        epoch: The writer's term; refused when the stream has seen a higher one.
+        actor: Who causes them.
+        at: Nanoseconds since 1970, UTC.
+        events: In order, at least one.
+    """
+
+    stream: str
+    after: int
+    epoch: int
+    actor: str
+    at: int
+    events: Sequence[NewEvent]
+
+
+class InboxItem(msgspec.Struct, frozen=True):
+    """A command that somebody who does not own the run sent to its owner."""
+
+    id: int
+    stream: str
+    at: int
+    actor: str
+    command: bytes
+
+
+class Member(msgspec.Struct, frozen=True):
+    """An engine that takes part in a log. ``expires`` (ns) is the end of its lease on its runs;
+    ``address`` is where it can be woken, if anywhere."""
+
+    id: str
+    host: str
+    pid: int
+    expires: int
+    address: str | None = None
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """A fold's state after ``version``; ignored when ``fold`` is not the present one."""
+
+    version: int
+    fold: int
+    data: bytes
+
+
+class Store(Protocol):
+    """A log of events in streams, and what its owners need to work on it together.
+
+    Safe to use from several threads. Every method raises a ``LogError`` that says what is wrong;
+    a ``LogUnavailable`` with ``transient`` may pass.
+    """
+
+    location: str
+    """How the log is named to people and in ``--log``."""
+    artifacts: Artifacts
+
+    def append(
+        self, batches: Sequence[Batch], *, taken: Sequence[int] = ()
+    ) -> list[AppendRefused | None]:
+        """Append in one durable transaction, and remove the inbox items ``taken`` with it.
+
+        A batch whose stream has another version or a higher epoch is left out and its refusal
+        returned in its place; the others are recorded.
+        """
+        ...
+
+    def read(self, stream: str, after: int = 0) -> Iterator[Envelope]:
+        """Events of a stream after a version, in order, in bounded memory."""
+        ...
+
+    def read_all(self, after: int = 0) -> Iterator[Envelope]:
+        """Events of all streams after a position, in order, in bounded memory."""
+        ...
+
+    def run(self, run_id: str) -> RunRow | None:
+        """The directory's row of a run."""
+        ...
+
+    def runs(
+        self,
+        *,
+        name: str | None = None,
+        statuses: Sequence[PipelineStatus] | None = None,
+        owner: str | None = None,
+        engine: str | None = None,
+        limit: int | None = None,
+    ) -> list[RunRow]:
+        """Rows of the directory that fit, newest first."""
+        ...
+
+    def rebuild(self) -> None:
+        """Drop everything that is derived (directory, snapshots) and derive it anew from events."""
+        ...
+
+    def send(self, stream: str, command: bytes, *, actor: str, at: int) -> int:
+        """Put a command into the inbox of a stream's owner; returns its id."""
+        ...
+
+    def inbox(self, *, after: int = 0) -> list[InboxItem]:
+        """Commands with a higher id than ``after`` that have not been taken, oldest first."""
+        ...
+
+    def join(self, member: Member) -> None:
+        """Register an engine, or renew its lease."""
+        ...
+
+    def leave(self, member_id: str) -> None:
+        """Remove an engine; its runs are unowned at once."""
+        ...
+
+    def members(self) -> list[Member]:
+        """The engines that are registered."""
+        ...
+
+    def alive(self, member_id: str, now: int) -> bool:
+        """Whether an owner still holds its runs: its process lives and its lease has not lapsed."""
+        ...
+
+    def news(self) -> bool:
+        """Whether somebody else has changed the log since the last call."""
+        ...
+
+    def save_snapshot(self, stream: str, snapshot: Snapshot) -> None:
+        """Keep the newest snapshot of a stream; an older one gives way."""
+        ...
+
+    def load_snapshot(self, stream: str) -> Snapshot | None:
+        """The newest snapshot of a stream."""
+        ...
+
+    def close(self) -> None:
+        """Release what the store holds. Closing twice does nothing."""
+        ...

@@ -1,0 +1,92 @@
+"""From payloads to events and back; old payloads are lifted to the present schema on the way.
+
+Additive change needs nothing but a default. For any other change raise the type's schema below and
+register an upcaster from the old one; a history of the old schema stays in ``tests/histories``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from . import pipeline, step
+from .envelope import Envelope, NewEvent
+from .errors import LogCorrupt, UnknownEvent
+
+PipelineEvent = (
+    pipeline.PipelineSubmitted
+    | pipeline.PipelineClaimed
+    | pipeline.PipelinePauseRequested
+    | pipeline.PipelinePaused
+    | pipeline.PipelineResumed
+    | pipeline.PipelineStopRequested
+    | pipeline.PipelineStopped
+    | pipeline.PipelineCancelRequested
+    | pipeline.PipelineCancelled
+    | pipeline.PipelineCompleted
+    | pipeline.PipelineFailed
+)
+StepEvent = (
+    step.StepStarted
+    | step.StepProgressed
+    | step.StepCompleted
+    | step.StepFailed
+    | step.StepTimedOut
+    | step.StepRetryScheduled
+    | step.StepInterrupted
+    | step.StepSkipped
+    | step.StepCancelled
+)
+Event = PipelineEvent | StepEvent
+"""Any event of a run; its tag is the ``type`` of the envelope."""
+
+EVENT_TYPES: Mapping[str, type[Any]] = {
+    kind.__name__: kind for kind in (*PipelineEvent.__args__, *StepEvent.__args__)
+}
+SCHEMAS: Mapping[str, int] = {}
+"""Present schema of the types that have left schema 1."""
+
+Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
+UPCASTERS: dict[tuple[str, int], Upcaster] = {}
+"""``(type, schema) -> payload of schema + 1`` from a payload of ``schema``."""
+
+_encode = msgspec.json.Encoder().encode
+_decoders = {name: msgspec.json.Decoder(kind) for name, kind in EVENT_TYPES.items()}
+
+
+def to_new(event: Event) -> NewEvent:
+    """The event in the form that is appended."""
+    name = type(event).__name__
+    return NewEvent(name, SCHEMAS.get(name, 1), _encode(event))
+
+
+def to_event(envelope: Envelope) -> Event:
+    """The event of a recorded envelope.
+
+    Raises:
+        UnknownEvent: A type or schema that only a newer version of this library knows.
+        LogCorrupt: A payload that is not what its type and schema say.
+    """
+    name, schema = envelope.type, envelope.schema
+    place = f"event {envelope.version} of {envelope.stream}"
+    if name not in EVENT_TYPES or schema > SCHEMAS.get(name, 1):
+        raise UnknownEvent(
+            f"{place} is a {name} of schema {schema}, which this version does not know; "
+            "upgrade semantica-pipeline"
+        )
+    try:
+        if schema == SCHEMAS.get(name, 1):
+            return _decoders[name].decode(envelope.payload)  # type: ignore[no-any-return]
+        return _lift(name, schema, envelope.payload)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise LogCorrupt(f"{place} ({name}) cannot be read: {error}") from error
+
+
+def _lift(name: str, schema: int, payload: bytes) -> Event:
+    plain = msgspec.json.decode(payload)
+    while schema < SCHEMAS.get(name, 1):
+        plain = UPCASTERS[name, schema](plain)
+        schema += 1
+    return msgspec.convert(plain, EVENT_TYPES[name])  # type: ignore[no-any-return]

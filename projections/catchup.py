@@ -1,0 +1,62 @@
+"""From a log to a run's state: the newest snapshot, if it fits, and the events after it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ..events.codec import text_of
+from ..events.definition import PipelineDefinition
+from ..events.directory import stream_of
+from ..events.errors import LogCorrupt, RunNotFound
+from ..events.pipeline import PipelineSubmitted
+from ..events.store import Snapshot, Store
+from ..events.upcasters import to_event
+from .run import FOLD, Run, from_snapshot, take_snapshot
+
+SNAPSHOT_EVENTS = 10_000
+"""Fewest events between two snapshots. A snapshot is as large as the run has steps, so that many
+events lie between as well: its cost per event stays constant."""
+
+_definition = msgspec.json.Decoder(PipelineDefinition)
+
+
+def load_run(store: Store, run_id: str, *, snapshots: bool = True, until: int | None = None) -> Run:
+    """The state of a run after all (or ``until``: that many) of its events.
+
+    Args:
+        snapshots: Whether to start from a snapshot; False folds every event.
+
+    Raises:
+        RunNotFound: No such run.
+        LogCorrupt, IllegalTransition, UnknownEvent: The history cannot be folded.
+    """
+    stream = stream_of(run_id)
+    first = next(store.read(stream), None)
+    if first is None:
+        raise RunNotFound(f"no run {run_id!r} in {store.location}; 'runs' lists what there is")
+    submitted = to_event(first)
+    if not isinstance(submitted, PipelineSubmitted):
+        raise LogCorrupt(f"{stream} does not begin with PipelineSubmitted but with {first.type}")
+    definition = _definition.decode(text_of(submitted.definition, store.artifacts))
+    snapshot = store.load_snapshot(stream) if snapshots else None
+    if snapshot and snapshot.fold == FOLD and (until is None or snapshot.version <= until):
+        run = from_snapshot(run_id, definition, snapshot.data)
+    else:
+        run = Run(run_id, definition)
+    for envelope in store.read(stream, run.state.version):
+        if until is not None and envelope.version > until:
+            break
+        event = to_event(envelope)
+        run.apply(event, version=envelope.version, at=envelope.at, epoch=envelope.epoch)
+    return run
+
+
+def snapshot_due(run: Run, last: int) -> bool:
+    """Whether a run has moved far enough since the snapshot at version ``last``."""
+    return run.state.version - last >= max(SNAPSHOT_EVENTS, len(run.state.steps))
+
+
+def save_snapshot(store: Store, run: Run) -> None:
+    """Keep the run's present state. It must be the state of committed events."""
+    snapshot = Snapshot(version=run.state.version, fold=FOLD, data=take_snapshot(run))
+    store.save_snapshot(run.stream, snapshot)

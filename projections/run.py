@@ -1,0 +1,414 @@
+"""The state that decisions read: a fold over the events of one run.
+
+Pure and total over legal histories: the same events give the same state, whether they have just
+happened or are replayed, and an event that the law does not allow raises IllegalTransition. Each
+event costs O(log n) and the edges of its step; the few that concern all steps (a resume, a cancel)
+cost O(n).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from heapq import heappop, heappush
+from typing import Any
+
+import msgspec
+
+from ..events import pipeline as p
+from ..events import step as s
+from ..events.codec import NONE, Value
+from ..events.definition import PipelineDefinition, RetryPolicy
+from ..events.directory import stream_of
+from ..events.errors import IllegalTransition
+from ..events.machines import NEW, PIPELINE_TABLE, STEP_TABLE, PipelineStatus, StepStatus
+from ..events.upcasters import Event
+from ..events.values import ErrorInfo
+from .graph import Graph
+
+FOLD = 1
+"""Version of this fold; snapshots of another version are ignored."""
+
+
+class StepState(msgspec.Struct, array_like=True):
+    """A step of a run. Times are nanoseconds since 1970, UTC; 0 is never."""
+
+    remaining: int
+    """Dependencies that are not completed."""
+    takers: int
+    """Dependents that are not completed; the output is kept for them."""
+    status: StepStatus = StepStatus.PENDING
+    attempt: int = 0
+    retries: int = 0
+    """Retries since the step was last reset."""
+    interruptions: int = 0
+    """Attempts lost with their owner, in a row."""
+    first_at: int = 0
+    """Start of the first attempt since the step was last reset."""
+    started_at: int = 0
+    ended_at: int = 0
+    version: int = 0
+    """Version of the StepCompleted event; 0 while there is none."""
+    output: Value | None = None
+    error: ErrorInfo | None = None
+    reason: str | None = None
+    """Why it was skipped, or how it was cancelled."""
+    done: float | None = None
+    total: float | None = None
+    message: str | None = None
+
+
+class RunState(msgspec.Struct):
+    """A run: what a snapshot holds. Steps are named by their index in the definition."""
+
+    status: str = NEW
+    name: str = ""
+    version: int = 0
+    """Version of the last event."""
+    epoch: int = 0
+    owner: str | None = None
+    data: Value = NONE
+    on_failure: str = "stop"
+    priority: int = 0
+    parallelism: int | None = None
+    retry: RetryPolicy | None = None
+    allow_pickle: bool = True
+    submitted_at: int = 0
+    started_at: int = 0
+    ended_at: int = 0
+    halted_at: int = 0
+    """When a pause, stop or failure halted the retry timers; 0 while they run."""
+    cause: ErrorInfo | None = None
+    memory: float | None = None
+    steps: list[StepState] = []
+    ready: list[tuple[int, int, int]] = []
+    """Heap of ``(-priority, order of becoming ready, step)``; may hold steps that started."""
+    order: int = 0
+    running: dict[int, int] = {}
+    """Steps in flight, with their attempt."""
+    retrying: dict[int, int] = {}
+    """Steps that wait for a retry, with their due time."""
+    failed: dict[int, int] = {}
+    """Failed steps, with the version of the event that failed them."""
+    completed: int = 0
+    skipped: int = 0
+    cancelled: int = 0
+    retried: int = 0
+    """Retries that were scheduled, over the whole run."""
+    metrics: dict[str, float] = {}
+    """Sums of what completed steps counted."""
+
+    @property
+    def unfinished(self) -> int:
+        """Steps that are neither completed, failed, skipped nor cancelled."""
+        settled = self.completed + len(self.failed) + self.skipped + self.cancelled
+        return len(self.steps) - settled
+
+
+class Run:
+    """A run's definition as a graph, and the state folded so far."""
+
+    __slots__ = ("graph", "run_id", "state", "told")
+
+    def __init__(self, run_id: str, definition: PipelineDefinition) -> None:
+        self.run_id = run_id
+        self.graph = Graph(definition)
+        self.state = RunState()
+        self.told: deque[tuple[int, Event]] = deque(maxlen=12)
+        """The last events, for the story of an IllegalTransition."""
+
+    @property
+    def stream(self) -> str:
+        """Name of the run's stream."""
+        return stream_of(self.run_id)
+
+    @property
+    def status(self) -> PipelineStatus:
+        """The pipeline's status; raises ValueError before its first event."""
+        return PipelineStatus(self.state.status)
+
+    def step(self, name: str) -> StepState:
+        """The state of a step. Raises KeyError."""
+        return self.state.steps[self.graph.index[name]]
+
+    def next_ready(self) -> int | None:
+        """The step that should start first among those that are ready."""
+        return self.state.ready[0][2] if self.state.ready else None
+
+    def apply(self, event: Event, *, version: int, at: int, epoch: int) -> None:
+        """Fold one event.
+
+        Raises:
+            IllegalTransition: The law does not allow it now; the state is unchanged.
+        """
+        kind = type(event)
+        state = self.state
+        if version != state.version + 1 or epoch < state.epoch:
+            raise self._illegal(
+                f"version {version} of epoch {epoch}",
+                f"version {state.version} of epoch {state.epoch}",
+                event,
+            )
+        on_step = _STEP_FOLDS.get(kind)
+        if on_step is not None:
+            self._apply_to_step(event, on_step, version, at)
+        else:
+            status = PIPELINE_TABLE.get((state.status, kind.__name__))
+            if status is None:
+                raise self._illegal("pipeline", state.status, event)
+            state.status = status
+            on_pipeline = _PIPELINE_FOLDS.get(kind)
+            if on_pipeline is not None:
+                on_pipeline(self, event, at)
+        state.version = version
+        state.epoch = epoch
+        self.told.append((version, event))
+
+    def _apply_to_step(
+        self,
+        event: Any,
+        fold: Callable[[Run, Any, int, StepState, int, int], None],
+        version: int,
+        at: int,
+    ) -> None:
+        i = self.graph.index.get(event.step)
+        if i is None:
+            raise self._illegal(f"step {event.step!r}", "unknown", event)
+        step = self.state.steps[i]
+        status = STEP_TABLE.get((step.status, type(event).__name__))
+        if status is None or self.state.status not in _STEPS_MOVE_IN:
+            raise self._illegal(f"step {event.step!r}", step.status, event)
+        if step.status is StepStatus.RUNNING and event.attempt != step.attempt:
+            raise self._illegal(f"attempt {event.attempt} of step {event.step!r}", "over", event)
+        step.status = status
+        fold(self, event, i, step, version, at)
+
+    def _illegal(self, subject: str, status: str, event: Event) -> IllegalTransition:
+        name = getattr(event, "step", None)
+        story = [
+            f"{version} {type(past).__name__}"
+            for version, past in self.told
+            if name is None or getattr(past, "step", name) == name
+        ]
+        return IllegalTransition(self.stream, subject, status, type(event).__name__, story)
+
+    # -- what events of the pipeline do ------------------------------------------------------
+
+    def _submitted(self, event: p.PipelineSubmitted, at: int) -> None:
+        state, graph = self.state, self.graph
+        state.name = event.name
+        state.data = event.data
+        state.on_failure = event.on_failure
+        state.priority = event.priority
+        state.parallelism = event.parallelism
+        state.retry = event.retry
+        state.allow_pickle = event.allow_pickle
+        state.submitted_at = at
+        state.steps = [
+            StepState(remaining=len(before), takers=len(after))
+            for before, after in zip(graph.dependencies, graph.dependents, strict=True)
+        ]
+        for i, step in enumerate(state.steps):
+            if not step.remaining:
+                self._make_ready(i)
+
+    def _claimed(self, event: p.PipelineClaimed, at: int) -> None:
+        self.state.owner = event.owner
+        self.state.started_at = self.state.started_at or at
+
+    def _halted(self, event: Event, at: int) -> None:
+        self.state.halted_at = self.state.halted_at or at
+
+    def _resumed(self, event: p.PipelineResumed, at: int) -> None:
+        state = self.state
+        state.halted_at = state.ended_at = 0
+        state.cause = None
+        for i, step in enumerate(state.steps):
+            if (step.status, "PipelineResumed") in STEP_TABLE and step.reason != "condition":
+                self._reset(i, step)
+        state.failed.clear()
+        state.skipped = sum(step.status is StepStatus.SKIPPED for step in state.steps)
+        state.cancelled = 0
+        for name, due in event.due.items():
+            state.retrying[self.graph.index[name]] = due
+
+    def _reset(self, i: int, step: StepState) -> None:
+        step.status = STEP_TABLE[step.status, "PipelineResumed"]
+        step.retries = step.interruptions = step.first_at = step.ended_at = 0
+        step.error = step.reason = None
+        step.done = step.total = step.message = None
+        if not step.remaining:
+            self._make_ready(i)
+
+    def _ended(self, event: p.PipelineCompleted | p.PipelineStopped, at: int) -> None:
+        state = self.state
+        state.ended_at = at
+        state.memory = getattr(event, "memory", None)
+
+    def _run_failed(self, event: p.PipelineFailed, at: int) -> None:
+        self._halted(event, at)
+        self.state.ended_at = at
+        self.state.cause = event.cause
+        self.state.memory = event.memory
+
+    def _run_cancelled(self, event: p.PipelineCancelled, at: int) -> None:
+        state = self.state
+        state.ended_at = at
+        for step in state.steps:
+            status = STEP_TABLE.get((step.status, "PipelineCancelled"))
+            if status is not None:
+                step.status = status
+                state.cancelled += 1
+        state.ready.clear()
+        state.retrying.clear()
+
+    # -- what events of a step do ------------------------------------------------------------
+
+    def _started(
+        self, event: s.StepStarted, i: int, step: StepState, version: int, at: int
+    ) -> None:
+        state = self.state
+        step.attempt = event.attempt
+        step.started_at = at
+        step.first_at = step.first_at or at
+        step.done = step.total = step.message = None
+        state.running[i] = event.attempt
+        state.retrying.pop(i, None)
+        self._drop_stale()
+
+    def _progressed(
+        self, event: s.StepProgressed, i: int, step: StepState, version: int, at: int
+    ) -> None:
+        step.done, step.total, step.message = event.done, event.total, event.message
+
+    def _completed(
+        self, event: s.StepCompleted, i: int, step: StepState, version: int, at: int
+    ) -> None:
+        state, graph, steps = self.state, self.graph, self.state.steps
+        self._over(i, step, at)
+        step.version = version
+        step.output = event.output
+        step.error = None
+        step.interruptions = 0
+        state.completed += 1
+        for name, amount in event.metrics.items():
+            state.metrics[name] = state.metrics.get(name, 0) + amount
+        for j in graph.dependents[i]:
+            after = steps[j]
+            after.remaining -= 1
+            if not after.remaining and after.status is StepStatus.PENDING:
+                self._make_ready(j)
+        for j in graph.dependencies[i]:
+            before = steps[j]
+            before.takers -= 1
+            if not before.takers:
+                before.output = None  # its last dependent has taken it
+
+    def _failed(
+        self, event: s.StepFailed | s.StepTimedOut, i: int, step: StepState, version: int, at: int
+    ) -> None:
+        self._over(i, step, at)
+        step.error = event.error
+        step.interruptions = 0
+        self.state.failed[i] = version
+
+    def _retry_scheduled(
+        self, event: s.StepRetryScheduled, i: int, step: StepState, version: int, at: int
+    ) -> None:
+        state = self.state
+        step.retries = event.retry
+        del state.failed[i]
+        state.retrying[i] = event.due
+        state.retried += 1
+
+    def _interrupted(
+        self, event: s.StepInterrupted, i: int, step: StepState, version: int, at: int
+    ) -> None:
+        self._over(i, step, at)
+        step.interruptions += 1
+        self._make_ready(i)
+
+    def _skipped(
+        self, event: s.StepSkipped, i: int, step: StepState, version: int, at: int
+    ) -> None:
+        step.reason = event.reason
+        step.ended_at = at
+        self.state.skipped += 1
+        self.state.retrying.pop(i, None)
+        self._drop_stale()
+
+    def _cancelled(
+        self, event: s.StepCancelled, i: int, step: StepState, version: int, at: int
+    ) -> None:
+        self._over(i, step, at)
+        step.reason = event.how
+        self.state.cancelled += 1
+        self.state.retrying.pop(i, None)
+
+    # -- helpers -----------------------------------------------------------------------------
+
+    def _over(self, i: int, step: StepState, at: int) -> None:
+        step.ended_at = at
+        self.state.running.pop(i, None)
+
+    def _make_ready(self, i: int) -> None:
+        state = self.state
+        state.order += 1
+        heappush(state.ready, (-self.graph.definition.steps[i].priority, state.order, i))
+
+    def _drop_stale(self) -> None:
+        """Take steps that have started off the top of the heap; below it they do no harm."""
+        ready, steps = self.state.ready, self.state.steps
+        while ready and steps[ready[0][2]].status is not StepStatus.PENDING:
+            heappop(ready)
+
+
+_STEPS_MOVE_IN = frozenset(
+    {
+        PipelineStatus.RUNNING,
+        PipelineStatus.PAUSING,
+        PipelineStatus.STOPPING,
+        PipelineStatus.CANCELLING,
+    }
+)
+_PIPELINE_FOLDS: dict[type[Any], Callable[[Run, Any, int], None]] = {
+    p.PipelineSubmitted: Run._submitted,
+    p.PipelineClaimed: Run._claimed,
+    p.PipelinePauseRequested: Run._halted,
+    p.PipelinePaused: Run._halted,
+    p.PipelineResumed: Run._resumed,
+    p.PipelineStopRequested: Run._halted,
+    p.PipelineStopped: Run._ended,
+    p.PipelineCancelled: Run._run_cancelled,
+    p.PipelineCompleted: Run._ended,
+    p.PipelineFailed: Run._run_failed,
+}
+_STEP_FOLDS: dict[type[Any], Callable[[Run, Any, int, StepState, int, int], None]] = {
+    s.StepStarted: Run._started,
+    s.StepProgressed: Run._progressed,
+    s.StepCompleted: Run._completed,
+    s.StepFailed: Run._failed,
+    s.StepTimedOut: Run._failed,
+    s.StepRetryScheduled: Run._retry_scheduled,
+    s.StepInterrupted: Run._interrupted,
+    s.StepSkipped: Run._skipped,
+    s.StepCancelled: Run._cancelled,
+}
+
+
+def take_snapshot(run: Run) -> bytes:
+    """The state as JSON text."""
+    return msgspec.json.encode(run.state)
+
+
+_state_decoder = msgspec.json.Decoder(RunState)
+
+
+def from_snapshot(run_id: str, definition: PipelineDefinition, data: bytes) -> Run:
+    """The run as it was when the snapshot was taken."""
+    run = Run(run_id, definition)
+    run.state = _state_decoder.decode(data)
+    return run
+
+
+__all__ = ["FOLD", "Run", "RunState", "StepState", "from_snapshot", "take_snapshot"]

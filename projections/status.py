@@ -1,0 +1,92 @@
+"""A run and its steps at a moment, and what each waits for."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ..events.machines import NEW, PipelineStatus, StepStatus
+from .progress import Progress, progress, seconds_of
+from .run import Run, StepState
+
+
+class StepReport(msgspec.Struct, frozen=True):
+    """One step of a :class:`Report`."""
+
+    name: str
+    type: str
+    status: StepStatus
+    attempt: int
+    seconds: float
+    """Duration of the last attempt, so far if it runs."""
+    waits_for: str | None = None
+    """Why it has not started: what it depends on, a retry, a pause."""
+    error: str | None = None
+    done: float | None = None
+    total: float | None = None
+    message: str | None = None
+
+
+class Report(msgspec.Struct, frozen=True):
+    """A run as ``status`` shows it."""
+
+    run_id: str
+    name: str
+    status: PipelineStatus
+    drained: bool
+    """Nothing is in flight."""
+    owner: str | None
+    progress: Progress
+    steps: tuple[StepReport, ...]
+    error: str | None = None
+
+
+def report(run: Run, now: int) -> Report:
+    """The run at ``now`` (ns)."""
+    state = run.state
+    steps = tuple(_step(run, i, step, now) for i, step in enumerate(state.steps))
+    return Report(
+        run_id=run.run_id,
+        name=state.name,
+        status=run.status if state.status != NEW else PipelineStatus.PENDING,
+        drained=not state.running,
+        owner=state.owner,
+        progress=progress(run, now),
+        steps=steps,
+        error=str(state.cause) if state.cause else None,
+    )
+
+
+def _step(run: Run, i: int, step: StepState, now: int) -> StepReport:
+    definition = run.graph.definition.steps[i]
+    running = step.status is StepStatus.RUNNING
+    return StepReport(
+        name=definition.name,
+        type=definition.type,
+        status=step.status,
+        attempt=step.attempt,
+        seconds=max(0.0, (now - step.started_at) / 1e9) if running else seconds_of(step),
+        waits_for=_waits_for(run, i, step, now),
+        error=str(step.error) if step.error else None,
+        done=step.done,
+        total=step.total,
+        message=step.message,
+    )
+
+
+def _waits_for(run: Run, i: int, step: StepState, now: int) -> str | None:
+    state, graph = run.state, run.graph
+    if step.status is StepStatus.RETRYING:
+        if state.halted_at:
+            return f"retry {step.retries}, once the run goes on"
+        return f"retry {step.retries} in {max(0.0, (state.retrying[i] - now) / 1e9):.1f} s"
+    if step.status is not StepStatus.PENDING:
+        return None
+    if step.remaining:
+        first = next(
+            j for j in graph.dependencies[i] if state.steps[j].status is not StepStatus.COMPLETED
+        )
+        more = f" and {step.remaining - 1} more" if step.remaining > 1 else ""
+        return f"step {graph.name(first)!r}{more}"
+    if state.halted_at:
+        return "the run to go on"
+    return "a free worker"
