@@ -57,7 +57,7 @@ def carry_out(attempt: Attempt, report: Callable[[Command], None]) -> None:
         result = _call(attempt)
         # A handler that returned because it saw the cancellation has not finished its work.
         if context.noticed_cancel:
-            raise AttemptCancelled  # noqa: TRY301 -- one way out for both kinds of ending early
+            raise AttemptCancelled
         outcome: Command | None = _completed(attempt, result, started, cpu)
     except AttemptCancelled:
         outcome = Cancelled(attempt.step, attempt.number, "cooperative")

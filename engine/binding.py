@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-
 from functools import lru_cache
 from typing import Any, NamedTuple
 

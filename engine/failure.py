@@ -6,10 +6,9 @@ import errno
 import traceback
 from typing import NamedTuple
 
-
-from ..events.codec import resolve_reference
 from ..events.definition import RetryPolicy
 from ..events.errors import HandlerNotFound, LogCorrupt, UnencodableValue, UnreadableValue
+from ..events.references import resolve_reference
 from ..events.values import ErrorInfo
 
 MAX_TEXT = 20_000

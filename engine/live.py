@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from heapq import heappop, heappush
-from typing import Any
 
 import msgspec
 
+from ..events.codec import Value
 from ..events.definition import StepDefinition
 from ..events.errors import LogCorrupt
 from ..events.machines import PipelineStatus, StepStatus
 from ..events.upcasters import Event
 from ..projections.run import Run
+from .attempt import Attempt
 from .backends.backend import Backend
 from .context import Context
-from .core.decide import may_start
+from .core.decide import may_start, retry_policy
 from .model import Handler, fingerprint
 from .notify import Notifier
 from .result import PipelineFuture
@@ -126,27 +128,43 @@ class LiveRun:
             return matured[0][2]
         return ready[0][2] if ready else None
 
-    def inputs(self, i: int) -> Any:
+    def attempt(self, i: int, context: Context, closing: threading.Event) -> Attempt:
+        """What a worker needs for the attempt at a step that has started."""
+        definition = self.run.graph.definition.steps[i]
+        return Attempt(
+            step=i,
+            number=context.attempt,
+            definition=definition,
+            inputs=self._inputs(i),
+            handler=self._handler(definition),
+            policy=retry_policy(self.run, i),
+            artifacts=context.artifacts,
+            allow_pickle=self.run.state.allow_pickle,
+            strict=self.owner.strict,
+            context=context,
+            closing=closing,
+        )
+
+    def _inputs(self, i: int) -> Mapping[str, Value] | Value:
         """The recorded inputs of a step: one value, or several by the dependency's name."""
         state, graph = self.run.state, self.run.graph
         before = graph.dependencies[i]
         if not before:
             return state.data
-        values = {}
+        values: dict[str, Value] = {}
         for j in before:
             output = state.steps[j].output
             if output is None:
                 raise LogCorrupt(f"{self.run.stream}: no output of step {graph.name(j)!r}")
             values[graph.name(j)] = output
-        return values if len(before) > 1 else next(iter(values.values()))
+        return values if len(before) > 1 else values[graph.name(before[0])]
 
-    def handler(self, definition: StepDefinition) -> Handler | None:
+    def _handler(self, definition: StepDefinition) -> Handler | None:
         """The handler given with the pipeline, if any; a changed one is worth a warning."""
         handler = self.handlers.get(definition.name)
         if handler is not None and definition.fingerprint is not None:
-            now = fingerprint(handler)
             warning = f"step {definition.name!r}: its handler changed since the run was submitted"
-            if now != definition.fingerprint and warning not in self.warnings:
+            if fingerprint(handler) != definition.fingerprint and warning not in self.warnings:
                 self.warnings.append(warning)
         return handler
 

@@ -20,7 +20,7 @@ from ..events.memory import MemoryStore
 from ..events.store import Store
 from .clock import Clock, SystemClock
 from .loop import Loop
-from .ownership import Unfinished
+from .requests import Unfinished
 
 if TYPE_CHECKING:
     from ..events.sqlite import Durability

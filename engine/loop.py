@@ -26,11 +26,11 @@ from ..events.upcasters import Event, to_new
 from ..events.values import ErrorInfo
 from ..projections.catchup import save_snapshot, snapshot_due
 from ..projections.progress import progress
-from .attempt import Attempt, carry_out
+from .attempt import carry_out
 from .clock import Clock
 from .context import Context
 from .core import commands as c
-from .core.decide import decide, retry_policy, settle
+from .core.decide import decide, settle
 from .core.effects import Execute, Interrupt, Wake, outstanding
 from .live import InFlight, LiveRun, Owner
 from .logger import logger
@@ -264,25 +264,13 @@ class Loop:
         if flight.given:
             return
         flight.given = True
-        definition = live.run.graph.definition.steps[effect.step]
-        attempt = Attempt(
-            step=effect.step,
-            number=effect.attempt,
-            definition=definition,
-            inputs=live.inputs(effect.step),
-            handler=live.handler(definition),
-            policy=retry_policy(live.run, effect.step),
-            artifacts=self.store.artifacts,
-            allow_pickle=live.run.state.allow_pickle,
-            strict=live.owner.strict,
-            context=flight.context,
-            closing=self.closing,
-        )
+        attempt = live.attempt(effect.step, flight.context, self.closing)
         report = partial(self._post_outcome, live.run.run_id, live.owner, flight.worker)
         live.owner.backend.submit(flight.worker, partial(carry_out, attempt, report))
-        if definition.timeout is not None:
-            fire = partial(self._timed_out, live, effect.step, flight, definition.timeout)
-            self.timers.after(definition.timeout, fire)
+        seconds = attempt.definition.timeout
+        if seconds is not None:
+            fire = partial(self._timed_out, live, effect.step, flight, seconds)
+            self.timers.after(seconds, fire)
 
     def _interrupt(self, live: LiveRun, effect: Interrupt) -> None:
         flight = live.in_flight.get(effect.step)

@@ -10,9 +10,10 @@ from typing import Any
 import msgspec
 
 from ..events.artifacts import MemoryArtifacts
-from ..events.codec import from_plain, reference_of, resolve_reference, to_plain
+from ..events.codec import from_plain, to_plain
 from ..events.definition import PipelineDefinition, RetryPolicy, StepDefinition
 from ..events.errors import PipelineValidationError, UnencodableValue, UnreadableValue
+from ..events.references import reference_of, resolve_reference
 
 Handler = Callable[..., Any]
 

@@ -10,19 +10,17 @@ import os
 import socket
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from functools import cache, partial
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..events.definition import PipelineDefinition
 from ..events.directory import RunRow
 from ..events.errors import (
     EngineClosed,
     LogCorrupt,
     LogError,
     LogUnavailable,
-    PipelineError,
     RunConflict,
     RunNotFound,
 )
@@ -37,6 +35,7 @@ from .core.decide import decide
 from .live import LiveRun, Owner, Waiter
 from .logger import logger
 from .model import Handler
+from .requests import Submission, Unfinished, code_version, told_to
 from .result import PipelineFuture, result_of
 
 if TYPE_CHECKING:
@@ -49,28 +48,6 @@ LOOK_INTERVAL = 0.1
 
 ACTIVE = [status for status in PipelineStatus if status.active]
 _control = msgspec.json.Decoder(c.Control)
-
-
-class Submission(msgspec.Struct, frozen=True):
-    """A run that somebody asks for. ``given``: they chose its id, so it may exist already."""
-
-    run_id: str
-    given: bool
-    event: PipelineSubmitted
-    definition: PipelineDefinition
-    handlers: Mapping[str, Handler]
-    actor: str
-    warnings: list[str]
-
-
-class Unfinished(msgspec.Struct, frozen=True):
-    """A run that an owner leaves behind."""
-
-    run_id: str
-    name: str
-    status: str
-    completed: int
-    total: int
 
 
 class _Followed(msgspec.Struct, frozen=True):
@@ -100,7 +77,7 @@ class Ownership:
 
     def submit(self, owner: Owner, submission: Submission, waiter: Waiter) -> None:
         """Begin a run, or join the one that has this id."""
-        with _told_to(waiter.future):
+        with told_to(waiter.future):
             if owner.id not in self._loop.owners or owner.draining:
                 raise EngineClosed("the engine is closed")
             row = self._store.run(submission.run_id) if submission.given else None
@@ -172,7 +149,7 @@ class Ownership:
         live.owner.runs[live.run.run_id] = live
 
     def _claim_command(self, owner: Owner) -> c.Claim:
-        return c.Claim(owner.id, socket.gethostname(), os.getpid(), _code_version())
+        return c.Claim(owner.id, socket.gethostname(), os.getpid(), code_version())
 
     def _owned(self, row: RunRow) -> bool:
         """Whether somebody other than this loop holds the run."""
@@ -189,14 +166,14 @@ class Ownership:
         reply: Future[list[PipelineFuture]],
     ) -> None:
         """Take over every active run that nobody owns. ``handlers`` by pipeline name."""
-        with _told_to(reply):
+        with told_to(reply):
             futures = []
             for row in reversed(self._store.runs(statuses=ACTIVE)):
                 if row.run_id in self._loop.runs or self._owned(row):
                     continue
                 future = PipelineFuture(row.run_id)
                 futures.append(future)
-                with _told_to(future):
+                with told_to(future):
                     live = self.claim(owner, row.run_id, handlers.get(row.name, {}))
                     live.waiters.append(Waiter(future))
             self._loop.reply(reply, futures)
@@ -213,7 +190,7 @@ class Ownership:
         reply: Future[None],
     ) -> None:
         """Apply a command to a run, whoever owns it. The reply raises Refused or RunNotFound."""
-        with _told_to(reply):
+        with told_to(reply):
             live = self._loop.runs.get(run_id)
             if live is not None:
                 live.handlers.update(handlers)
@@ -249,7 +226,7 @@ class Ownership:
         self, owner: Owner, run_id: str, handlers: Mapping[str, Handler], waiter: Waiter
     ) -> None:
         """Have ``waiter`` told how a run ends, whoever executes it."""
-        with _told_to(waiter.future):
+        with told_to(waiter.future):
             live = self._loop.runs.get(run_id)
             row = self._store.run(run_id)
             if live is not None:
@@ -330,7 +307,7 @@ class Ownership:
             for one in followed[1:]:
                 self.follow(run_id, one.owner, one.handlers, one.waiter)
             first = followed[0]
-            with _told_to(first.waiter.future):
+            with told_to(first.waiter.future):
                 live = self.claim(first.owner, run_id, first.handlers)
                 live.waiters.extend(one.waiter for one in followed)
                 self._followed.pop(run_id, None)
@@ -387,29 +364,3 @@ class Ownership:
         for waiting in followed.values():
             for one in waiting:
                 one.waiter.resolve(partial(one.waiter.future.set_exception, error))
-
-
-class _told_to:  # noqa: N801 -- a context manager, used like a function
-    """What goes wrong inside is the future's outcome, not the loop's."""
-
-    def __init__(self, future: Future[Any]) -> None:
-        self._future = future
-
-    def __enter__(self) -> None:
-        """Nothing to prepare."""
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
-        if isinstance(error, PipelineError):
-            self._future.set_exception(error)
-            return True
-        return False
-
-
-@cache
-def _code_version() -> str:
-    from importlib.metadata import PackageNotFoundError, version  # slow to import
-
-    try:
-        return version("semantica-pipeline")
-    except PackageNotFoundError:  # run from a tree that is not installed
-        return "unknown"

@@ -23,7 +23,6 @@ are named.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -33,12 +32,11 @@ from ..events.artifacts import MemoryArtifacts
 from ..events.codec import TAG, from_plain, to_plain
 from ..events.definition import RetryPolicy, RetryStrategy
 from ..events.errors import PipelineError, SerializationError, UnencodableValue, nearest
+from . import json_safe
 from .model import RESERVED_OPTIONS, Pipeline, PipelineStep, handler_reference
 
-MAX_DEPTH = 100
 MAX_TEXT = 64 * 2**20
 """Characters of a text; a pipeline of 100,000 steps has some 10 million."""
-MAX_VALUES = 10_000_000
 
 _NO_ARTIFACTS = MemoryArtifacts()
 
@@ -112,11 +110,6 @@ def deserialize(
     return _read(plain, allow_pickle)
 
 
-def _check_format(format: str) -> None:
-    if format not in ("json", "yaml"):
-        raise SerializationError(f"the format {format!r} is not known; use 'json' or 'yaml'")
-
-
 # Writing
 
 
@@ -138,15 +131,20 @@ def _step_plain(step: PipelineStep, place: str, allow_pickle: bool) -> dict[str,
     }
     plain: dict[str, Any] = {}
     for key, value in fields.items():
-        if key == "config":
-            if value:
-                plain[key] = _plain_items(value, f"{place}.{key}", allow_pickle)
-        elif key in _ALWAYS or value not in (None, 0):
-            plain[key] = _plain(value, f"{place}.{key}", allow_pickle)
+        if key not in _DEFAULTS or value != _DEFAULTS[key]:
+            write = _plain_items if key == "config" else _plain
+            plain[key] = write(value, f"{place}.{key}", allow_pickle)
     return plain
 
 
-_ALWAYS = ("name", "type", "dependencies")
+_DEFAULTS: dict[str, Any] = {
+    "handler": None,
+    "config": {},
+    "priority": 0,
+    "timeout": None,
+    "retry": None,
+    "at_most_once": False,
+}
 
 
 def _handler(step: PipelineStep, place: str) -> str | None:
@@ -206,7 +204,7 @@ def _text(data: str | bytes) -> str:
 
 
 def _read(plain: Any, allow_pickle: bool) -> Pipeline:
-    _inspect(plain, allow_pickle)
+    _check(plain, allow_pickle)
     document = _decoded(plain, "", _Document, allow_pickle)
     if isinstance(document.get("steps"), list | tuple):
         document["steps"] = [
@@ -300,40 +298,18 @@ def _schema_error(error: msgspec.ValidationError) -> SerializationError:
     return SerializationError(f"{place or 'the document'}: {problem}")
 
 
-def _inspect(plain: Any, allow_pickle: bool) -> None:
-    """Refuse repeated keys, deep nesting, sheer size and pickles, without recursion."""
-    work: list[tuple[Any, _Place, int]] = [(plain, None, 1)]
-    seen = 0
-    while work:
-        value, place, depth = work.pop()
-        seen += 1
-        if isinstance(value, _Repeated):
-            raise SerializationError(f"{_path(place)}: the key {_kind(value.key)} appears twice")
-        if not isinstance(value, dict | list | tuple):
-            continue
-        if depth > MAX_DEPTH:
-            raise SerializationError(f"{_path(place)[:200]}: nested deeper than {MAX_DEPTH} levels")
-        if seen > MAX_VALUES:
-            raise SerializationError(f"the pipeline holds more than {MAX_VALUES} values")
-        if not allow_pickle and isinstance(value, dict) and value.get(TAG) == "pickle":
+def _check(plain: Any, allow_pickle: bool) -> None:
+    """Refuse what is nested too deeply, too large, or a pickle."""
+    for value, place in json_safe.walk(plain):
+        tag = value.get(TAG, "") if isinstance(value, dict) else ""
+        if not isinstance(tag, str):
+            problem = f"{TAG!r} names a kind of value, not {_kind(tag)}"
+            raise SerializationError(f"{json_safe.path(place)}: {problem}")
+        if tag == "pickle" and not allow_pickle:
             raise SerializationError(
-                f"{_path(place)}: a pickle, which would run code of whoever wrote it; "
+                f"{json_safe.path(place)}: a pickle, which would run code of whoever wrote it; "
                 "allow_pickle=True reads it, if you trust them"
             )
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-        work += [(item, (place, key), depth + 1) for key, item in items]
-
-
-_Place = tuple[Any, Any] | None
-"""The place of the collection around, and the key in it; spelled out only for an error."""
-
-
-def _path(place: _Place) -> str:
-    path = ""
-    while place is not None:
-        place, key = place
-        path = (f"[{key}]" if isinstance(key, int) else f".{key}") + path
-    return path.removeprefix(".") or "the document"
 
 
 def _kind(value: Any) -> str:
@@ -345,26 +321,9 @@ def _kind(value: Any) -> str:
 # JSON and YAML
 
 
-class _Repeated:
-    """Stands for an object with a repeated key, until its place is known."""
-
-    def __init__(self, key: str) -> None:
-        self.key = key
-
-
-def _object(pairs: list[tuple[str, Any]]) -> Any:
-    result = dict(pairs)
-    if len(result) < len(pairs):
-        seen: set[str] = set()
-        for key, _ in pairs:
-            if key in seen:
-                return _Repeated(key)
-            seen.add(key)
-    return result
-
-
-def _no_constant(name: str) -> Any:
-    raise SerializationError(f"the JSON text holds {name}, which is not JSON")
+def _check_format(format: str) -> None:
+    if format not in ("json", "yaml"):
+        raise SerializationError(f"the format {format!r} is not known; use 'json' or 'yaml'")
 
 
 def _parsed(text: str, format: str) -> Any:
@@ -372,23 +331,8 @@ def _parsed(text: str, format: str) -> Any:
         from . import yaml_safe
 
         return yaml_safe.load(text)
-    value = _parsed_json(text)
-    return _parsed_json(value) if isinstance(value, str) else value  # json.dump of serialize()
-
-
-def _parsed_json(text: str) -> Any:
-    try:
-        return json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
-    except json.JSONDecodeError as error:
-        raise SerializationError(
-            f"the JSON text is not valid at line {error.lineno}, column {error.colno}: {error.msg}"
-        ) from None
-    except RecursionError:
-        raise SerializationError(
-            f"the JSON text is nested deeper than {MAX_DEPTH} levels"
-        ) from None
-    except ValueError:
-        raise SerializationError("the JSON text holds a number of thousands of digits") from None
+    value = json_safe.load(text)
+    return json_safe.load(value) if isinstance(value, str) else value  # json.dump of serialize()
 
 
 def _written(document: Any, format: str) -> str:
@@ -396,4 +340,4 @@ def _written(document: Any, format: str) -> str:
         from . import yaml_safe
 
         return yaml_safe.dump(document)
-    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
+    return json_safe.dump(document)

@@ -12,7 +12,7 @@ Fire = Callable[[], None]
 
 
 class Timers:
-    """Two heaps of due times. Timers are not cancelled; what they call checks whether it is late."""
+    """Two heaps of due times. Timers are not cancelled: what they call checks if it is late."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from math import isfinite
 from typing import Any
 from unicodedata import category
 
@@ -113,7 +112,9 @@ class PipelineValidator:
         shape = _Shape(pipeline)
         errors = Findings([*_structure(pipeline), *_dependencies(shape), *_options(pipeline)])
         warnings = Findings([*_disconnected(shape), *_suspicious(pipeline)])
-        for finding in _handlers(pipeline, options.get("known") or self._known or _registered()):
+        known = options.get("known") or self._known
+        known, types = (known, ()) if known else _registered()
+        for finding in _handlers(pipeline, known, _Hints(types)):
             strict = finding.code == "no_handler" and options.get("strict", False)
             (errors if strict else warnings).append(finding)
         return ValidationResult(not errors, errors, warnings, shape.measures())
@@ -140,10 +141,10 @@ class PipelineValidator:
         return [cycle for cycles in graphs.cycles(_Shape(pipeline).graph) for cycle in cycles]
 
 
-def _registered() -> Known:
-    from .steps.registry import has_handler
+def _registered() -> tuple[Known, Iterable[str]]:
+    from .steps.registry import has_handler, known_types
 
-    return has_handler
+    return has_handler, known_types()
 
 
 def _names(items: Any) -> list[str]:
@@ -199,9 +200,8 @@ def _structure(pipeline: Pipeline) -> Iterator[Finding]:
             yield Finding("invalid_name", message)
         problem = _name_problem(step.step_type)
         if problem:
-            yield Finding(
-                "invalid_name", f"the type {_short(step.step_type)} {problem}", _label(step)
-            )
+            message = f"the type {_short(step.step_type)} {problem}"
+            yield Finding("invalid_name", message, _label(step))
         if isinstance(step.name, str):
             places.setdefault(step.name, []).append(number)
     for name, numbers in places.items():
@@ -266,10 +266,13 @@ class _Hints:
     def __init__(self, names: Iterable[str]) -> None:
         self.names = list(names)
         self.budget = 20_000
+        self.given: dict[str, str] = {}
 
     def __call__(self, name: str) -> str:
-        self.budget -= len(self.names)
-        return nearest(name[:MAX_NAME], self.names) if self.budget >= 0 else ""
+        if name not in self.given:
+            self.budget -= len(self.names)
+            self.given[name] = nearest(name[:MAX_NAME], self.names) if self.budget >= 0 else ""
+        return self.given[name]
 
 
 def _circular(graph: graphs.Graph) -> Iterator[Finding]:
@@ -296,7 +299,7 @@ def _arrows(cycle: list[str]) -> str:
 
 def _options(pipeline: Pipeline) -> Iterator[Finding]:
     level = pipeline.parallelism
-    if level is not None and (not _is_int(level) or level < 1):
+    if level is not None and not (_is_int(level) and 1 <= level < 2**63):
         message = f"the parallelism {_short(level)} must be a whole number from 1, or None"
         yield Finding("invalid_option", message)
     for step in pipeline.steps:
@@ -306,7 +309,7 @@ def _options(pipeline: Pipeline) -> Iterator[Finding]:
 
 def _step_problems(step: PipelineStep) -> Iterator[str]:
     dependencies = step.dependencies
-    if isinstance(dependencies, str) or len(_names(dependencies)) != _length(dependencies):
+    if not isinstance(dependencies, list | tuple) or len(_names(dependencies)) < len(dependencies):
         yield f"dependencies must be a list of step names, not {_short(dependencies)}"
     if not isinstance(step.config, dict) or not all(isinstance(key, str) for key in step.config):
         yield f"the configuration must be a dict with text as keys, not {_short(step.config)}"
@@ -329,10 +332,9 @@ def _step_problems(step: PipelineStep) -> Iterator[str]:
 
 
 def _retry_problems(retry: Any) -> Iterator[str]:
-    if retry is None:
-        return
     if not isinstance(retry, RetryPolicy):
-        yield f"retry must be a RetryPolicy, not {_short(retry)}"
+        if retry is not None:
+            yield f"retry must be a RetryPolicy, not {_short(retry)}"
         return
     fields = msgspec.structs.asdict(retry)
     try:
@@ -340,12 +342,8 @@ def _retry_problems(retry: Any) -> Iterator[str]:
     except msgspec.ValidationError as error:
         yield f"the retry policy: {error}"
     for name, value in fields.items():
-        if isinstance(value, float) and not isfinite(value):
-            yield f"retry.{name} must be finite; a large number does as well"
-
-
-def _length(value: Any) -> int:
-    return len(value) if hasattr(value, "__len__") else -1
+        if isinstance(value, int | float) and not value < 2**63:
+            yield f"retry.{name} must be finite, and less than 2**63"
 
 
 def _is_int(value: Any) -> bool:
@@ -374,15 +372,14 @@ def _suspicious(pipeline: Pipeline) -> Iterator[Finding]:
 # Handlers
 
 
-def _handlers(pipeline: Pipeline, known: Known) -> Iterator[Finding]:
+def _handlers(pipeline: Pipeline, known: Known, hint: _Hints) -> Iterator[Finding]:
     for step in pipeline.steps:
         name = _label(step)
         if step.handler is None:
-            if not known(step):
-                message = (
-                    f"no handler is registered for the type {_short(step.step_type)}: the step "
-                    "passes its input through; register one with @step(...) or give handler="
-                )
+            if isinstance(step.step_type, str) and not known(step):
+                kind = step.step_type
+                mend = hint(kind) or "; register one with @step(...) or give handler="
+                message = f"passes its input through: no handler for type {_short(kind)}{mend}"
                 yield Finding("no_handler", message, name)
             continue
         if not isinstance(step.handler, str) and not callable(step.handler):

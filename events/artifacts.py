@@ -25,8 +25,10 @@ def digest_of(data: bytes) -> str:
 class Artifacts(Protocol):
     """A content-addressed store of bytes. Safe to use from several threads."""
 
-    trusted: bool
-    """Nobody else can write here, so what it holds may be unpickled."""
+    @property
+    def trusted(self) -> bool:
+        """Whether nobody else can write here, so that what it holds may be unpickled."""
+        ...
 
     def put(self, data: bytes) -> str:
         """Keep ``data`` durably and return its digest. Raises LogUnavailable (disk full)."""
@@ -122,7 +124,7 @@ class FileArtifacts:
                 file.flush()
                 if self._sync:
                     os.fsync(file.fileno())
-            os.replace(temporary, path)
+            temporary.replace(path)
         except BaseException:
             with suppress(OSError):  # the first error is the one to report
                 temporary.unlink()

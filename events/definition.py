@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from .codec import reference_of
+from .references import reference_of
 
 
 class RetryStrategy(StrEnum):

@@ -75,7 +75,7 @@ NEW = "new"
 
 
 class Row(NamedTuple):
-    """One line of the law: in any of ``sources``, ``trigger`` leads to ``dest`` (None: unchanged)."""
+    """A line of the law: in any of ``sources``, ``trigger`` leads to ``dest`` (None: no change)."""
 
     sources: tuple[str, ...]
     trigger: str

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import sqlite3
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from .artifacts import FileArtifacts
-from .directory import RunRow, advance, concerns, stream_of
+from .directory import RunRow, advance, concerns
 from .envelope import GENESIS, Envelope, NewEvent, chain
-from .errors import AppendRefused, LogError, LogTooNew, LogUnavailable
+from .errors import AppendRefused
 from .machines import PipelineStatus
 from .memory import refuse
-from .sqlite_file import APPLICATION_ID, FileLock, LifeLock, check_owner, explained, prepare
+from .sqlite_connection import Connection, Durability, beside
+from .sqlite_file import LifeLock
 from .store import Batch, InboxItem, Member, Snapshot
-
-Durability = Literal["full", "normal", "off"]
-"""What an acknowledged event survives. ``full``: power loss. ``normal``: a killed process; power
-loss may take the newest events, never the file. ``off``: a killed process only."""
 
 BUSY_TIMEOUT = 5.0
 """Seconds to wait for somebody else's transaction (a person with a shell)."""
-CHECKPOINT_BYTES = 8 * 2**20
-"""Length of the write-ahead log at which it is carried over into the database."""
 _PAGE = 1000
 _ENVELOPE = "position, stream, version, type, schema, at, actor, epoch, encoding, payload, digest"
 _ROW = "run_id, name, status, engine, owner, epoch, priority, submitted_at, changed_at"
@@ -57,120 +49,11 @@ class SqliteStore:
         self.path = Path(path).resolve()
         self.location = str(self.path)
         self.durability = durability
-        self._timeout = busy_timeout
-        self._lock = threading.RLock()
-        self._pid = os.getpid()
-        self._commits = 0
+        self._connection = Connection(self.path, durability, busy_timeout)
+        self._reading, self._writing = self._connection.reading, self._connection.writing
         self._lives: dict[str, LifeLock] = {}
-        self._closed = False
-        created = prepare(self.path)
-        try:
-            self._commit_lock = FileLock(self._beside("-lock"))
-        except OSError as error:
-            raise LogUnavailable(
-                f"cannot write beside {self.path}: {error.strerror}; mend the folder's permissions "
-                "or choose another --log"
-            ) from error
-        try:
-            self._connection = self._open(created)
-        except BaseException:
-            self._commit_lock.close()
-            raise
         self._data_version = self._read_data_version()
-        self.artifacts = FileArtifacts(self._beside(".artifacts"), sync=durability != "off")
-
-    def _beside(self, suffix: str) -> Path:
-        return self.path.with_name(self.path.name + suffix)
-
-    def _open(self, created: bool) -> sqlite3.Connection:
-        with explained(self.location):
-            connection = sqlite3.connect(
-                self.path,
-                timeout=self._timeout,
-                isolation_level=None,
-                check_same_thread=False,
-            )
-            try:
-                with self._commit_lock:
-                    self._configure(connection, created)
-            except BaseException:
-                connection.close()
-                raise
-        return connection
-
-    def _configure(self, connection: sqlite3.Connection, created: bool) -> None:
-        check_owner(connection, self.path, empty=created)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA wal_autocheckpoint = 0")
-        connection.execute(f"PRAGMA synchronous = {self.durability.upper()}")
-        connection.execute("PRAGMA fullfsync = ON")  # macOS: fsync alone does not reach the disk
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version != 1:
-            self._migrate(connection)
-
-    def _migrate(self, connection: sqlite3.Connection) -> None:
-        from . import sqlite_schema as schema  # imports sqlite-utils: only when needed
-
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-            if version > schema.VERSION:
-                raise LogTooNew(
-                    f"{self.path} has schema {version}, this version knows {schema.VERSION}; "
-                    "upgrade semantica-pipeline"
-                )
-            schema.migrate(connection)
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
-
-    # -- transactions ------------------------------------------------------------------------
-
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            self._check_usable()
-            with explained(self.location):
-                yield self._connection
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._reading() as connection, self._commit_lock:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
-            self._checkpoint_if_due(connection)
-
-    def _check_usable(self) -> None:
-        if os.getpid() != self._pid:
-            raise LogError(
-                f"{self.location} was opened before a fork; open it in the child process instead"
-            )
-        if self._closed:
-            raise LogError(f"{self.location} has been closed")
-
-    def _checkpoint_if_due(self, connection: sqlite3.Connection) -> None:
-        self._commits += 1
-        if self._commits % 32:
-            return
-        try:
-            size = self._beside("-wal").stat().st_size
-        except FileNotFoundError:
-            return
-        if size > CHECKPOINT_BYTES:
-            try:
-                connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
-            except sqlite3.OperationalError:
-                # The events are safe in the WAL (the commit has happened); the next one tries again.
-                return
+        self.artifacts = FileArtifacts(beside(self.path, ".artifacts"), sync=durability != "off")
 
     # -- events ------------------------------------------------------------------------------
 
@@ -247,7 +130,7 @@ class SqliteStore:
             with self._reading() as connection:
                 rows = connection.execute(query, (*fixed, after)).fetchall()
             for row in rows:
-                yield Envelope(*row[:9], row[9].encode(), row[10])
+                yield _to_envelope(row)
             if len(rows) < _PAGE:
                 return
             after = rows[-1][key]
@@ -320,8 +203,8 @@ class SqliteStore:
     def inbox(self, *, after: int = 0) -> list[InboxItem]:
         with self._reading() as connection:
             return [
-                InboxItem(*row[:4], row[4].encode())
-                for row in connection.execute(
+                InboxItem(id=item, stream=stream, at=at, actor=actor, command=command.encode())
+                for item, stream, at, actor, command in connection.execute(
                     "SELECT id, stream, at, actor, command FROM inbox WHERE id > ? ORDER BY id",
                     (after,),
                 )
@@ -368,7 +251,7 @@ class SqliteStore:
         return LifeLock.is_held(self._life_path(member_id))
 
     def _life_path(self, member_id: str) -> Path:
-        return self._beside(".engines") / f"{member_id}.lock"
+        return beside(self.path, ".engines") / f"{member_id}.lock"
 
     def news(self) -> bool:
         seen, self._data_version = self._data_version, self._read_data_version()
@@ -394,15 +277,28 @@ class SqliteStore:
         return Snapshot(*found) if found else None
 
     def close(self) -> None:
-        with self._lock:
-            if self._closed or os.getpid() != self._pid:
-                return
-            for member_id in list(self._lives):
-                self.leave(member_id)
-            self._closed = True
-            with explained(self.location), self._commit_lock:  # the last one checkpoints
-                self._connection.close()
-            self._commit_lock.close()
+        if self._connection.closed:
+            return
+        for member_id in list(self._lives):
+            self.leave(member_id)
+        self._connection.close()
+
+
+def _to_envelope(found: Sequence[Any]) -> Envelope:
+    position, stream, version, kind, schema, at, actor, epoch, encoding, payload, digest = found
+    return Envelope(
+        position,
+        stream,
+        version,
+        kind,
+        schema,
+        at,
+        actor,
+        epoch,
+        encoding,
+        payload.encode(),
+        digest,
+    )
 
 
 def _to_row(found: Sequence[Any]) -> RunRow:
@@ -427,4 +323,4 @@ def _write_row(connection: sqlite3.Connection, row: RunRow) -> None:
     )
 
 
-__all__ = ["Durability", "SqliteStore", "stream_of"]
+__all__ = ["Durability", "SqliteStore"]

@@ -14,7 +14,8 @@ from .errors import LogCorrupt, LogError, LogUnavailable, NotALog
 
 APPLICATION_ID = 0x53504C31  # "SPL1", in the header of every log
 NETWORK = frozenset(
-    "nfs nfs4 cifs smb3 smbfs ncpfs afs ceph glusterfs lustre fuse.sshfs fuse.glusterfs".split()
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "afs", "ceph", "glusterfs", "lustre"}
+    | {"fuse.sshfs", "fuse.glusterfs"}
 )
 """File systems whose locks do not exclude other machines."""
 REPORT_AFTER = 5.0
@@ -174,7 +175,7 @@ class FileLock:
 
 
 class LifeLock:
-    """A lock file that a process holds for as long as it lives; the kernel frees it at its death."""
+    """A lock file that a process holds as long as it lives; the kernel frees it at its death."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -14,8 +14,6 @@ from sqlite_utils import Database, Migrations
 from .machines import STEP_ROWS
 
 migrations = Migrations("semantica.pipeline")
-VERSION = 1
-"""Kept in ``PRAGMA user_version``: as many migrations have been applied."""
 
 DIRECTORY = {
     "run_id": str,
@@ -31,9 +29,8 @@ DIRECTORY = {
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring the schema up to VERSION. The caller has begun an immediate transaction."""
+    """Apply what is missing. The caller has begun an immediate transaction."""
     migrations.apply(Database(connection, execute_plugins=False))
-    connection.execute(f"PRAGMA user_version = {VERSION}")
 
 
 @migrations()

@@ -86,7 +86,7 @@ class StepInterrupted(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class StepSkipped(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The step will not run: ``reason`` is ``upstream`` when ``cause``, a step before it, failed."""
+    """The step will not run: ``reason`` is ``upstream`` if ``cause``, a step before it, failed."""
 
     step: str
     reason: str

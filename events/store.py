@@ -72,7 +72,11 @@ class Store(Protocol):
 
     location: str
     """How the log is named to people and in ``--log``."""
-    artifacts: Artifacts
+
+    @property
+    def artifacts(self) -> Artifacts:
+        """Where large values are kept."""
+        ...
 
     def append(
         self, batches: Sequence[Batch], *, taken: Sequence[int] = ()

@@ -17,92 +17,16 @@ import msgspec
 
 from ..events import pipeline as p
 from ..events import step as s
-from ..events.codec import NONE, Value
-from ..events.definition import PipelineDefinition, RetryPolicy
+from ..events.definition import PipelineDefinition
 from ..events.directory import stream_of
 from ..events.errors import IllegalTransition
-from ..events.machines import NEW, PIPELINE_TABLE, STEP_TABLE, PipelineStatus, StepStatus
+from ..events.machines import PIPELINE_TABLE, STEP_TABLE, PipelineStatus, StepStatus
 from ..events.upcasters import Event
-from ..events.values import ErrorInfo
 from .graph import Graph
+from .state import RunState, StepState
 
 FOLD = 1
 """Version of this fold; snapshots of another version are ignored."""
-
-
-class StepState(msgspec.Struct, array_like=True):
-    """A step of a run. Times are nanoseconds since 1970, UTC; 0 is never."""
-
-    remaining: int
-    """Dependencies that are not completed."""
-    takers: int
-    """Dependents that are not completed; the output is kept for them."""
-    status: StepStatus = StepStatus.PENDING
-    attempt: int = 0
-    retries: int = 0
-    """Retries since the step was last reset."""
-    interruptions: int = 0
-    """Attempts lost with their owner, in a row."""
-    first_at: int = 0
-    """Start of the first attempt since the step was last reset."""
-    started_at: int = 0
-    ended_at: int = 0
-    version: int = 0
-    """Version of the StepCompleted event; 0 while there is none."""
-    output: Value | None = None
-    error: ErrorInfo | None = None
-    reason: str | None = None
-    """Why it was skipped, or how it was cancelled."""
-    done: float | None = None
-    total: float | None = None
-    message: str | None = None
-
-
-class RunState(msgspec.Struct):
-    """A run: what a snapshot holds. Steps are named by their index in the definition."""
-
-    status: str = NEW
-    name: str = ""
-    version: int = 0
-    """Version of the last event."""
-    epoch: int = 0
-    owner: str | None = None
-    data: Value = NONE
-    on_failure: str = "stop"
-    priority: int = 0
-    parallelism: int | None = None
-    retry: RetryPolicy | None = None
-    allow_pickle: bool = True
-    submitted_at: int = 0
-    started_at: int = 0
-    ended_at: int = 0
-    halted_at: int = 0
-    """When a pause, stop or failure halted the retry timers; 0 while they run."""
-    cause: ErrorInfo | None = None
-    memory: float | None = None
-    steps: list[StepState] = []
-    ready: list[tuple[int, int, int]] = []
-    """Heap of ``(-priority, order of becoming ready, step)``; may hold steps that started."""
-    order: int = 0
-    running: dict[int, int] = {}
-    """Steps in flight, with their attempt."""
-    retrying: dict[int, int] = {}
-    """Steps that wait for a retry, with their due time."""
-    failed: dict[int, int] = {}
-    """Failed steps, with the version of the event that failed them."""
-    completed: int = 0
-    skipped: int = 0
-    cancelled: int = 0
-    retried: int = 0
-    """Retries that were scheduled, over the whole run."""
-    metrics: dict[str, float] = {}
-    """Sums of what completed steps counted."""
-
-    @property
-    def unfinished(self) -> int:
-        """Steps that are neither completed, failed, skipped nor cancelled."""
-        settled = self.completed + len(self.failed) + self.skipped + self.cancelled
-        return len(self.steps) - settled
 
 
 class Run:

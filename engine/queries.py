@@ -1,0 +1,97 @@
+"""What can be asked of a log: the half of the engine that changes nothing."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from ..events.directory import RunRow, stream_of
+from ..events.envelope import Envelope
+from ..events.errors import AmbiguousRun, RunNotFound
+from ..events.machines import PipelineStatus
+from ..projections.catchup import load_run
+from ..projections.progress import Progress, expected_durations, progress
+from ..projections.status import Report, report
+from .logs import SharedLoop
+
+
+class Queries(ABC):
+    """Questions that an engine answers from the committed events of its log."""
+
+    id: str
+
+    @abstractmethod
+    def _open(self) -> SharedLoop:
+        """The log that is asked."""
+
+    def get_status(self, pipeline_id: str) -> PipelineStatus:
+        """The status of a run, by its id or its pipeline's name (this engine's newest run of that
+        name, else the newest in the log). Raises RunNotFound."""
+        return self.find(pipeline_id).status
+
+    def get_progress(self, pipeline_id: str) -> Progress:
+        """How far a run is; see :class:`Progress`. Raises RunNotFound."""
+        shared = self._open()
+        row = self.find(pipeline_id)
+        run = load_run(shared.store, row.run_id)
+        expected = None if row.status.finished else self._expected(row)
+        return progress(run, shared.loop.clock.now(), expected)
+
+    def report(self, pipeline_id: str) -> Report:
+        """A run with all its steps, and what each waits for. Raises RunNotFound."""
+        shared = self._open()
+        run = load_run(shared.store, self.find(pipeline_id).run_id)
+        return report(run, shared.loop.clock.now())
+
+    def runs(
+        self, name: str | None = None, status: PipelineStatus | str | None = None
+    ) -> list[RunRow]:
+        """The runs of the log, newest first.
+
+        Raises:
+            ValueError: An unknown status.
+        """
+        statuses = None if status is None else [PipelineStatus(status)]
+        return self._open().store.runs(name=name, statuses=statuses)
+
+    def history(self, pipeline_id: str) -> list[Envelope]:
+        """The recorded events of a run, in order. Raises RunNotFound."""
+        row = self.find(pipeline_id)
+        return list(self._open().store.read(stream_of(row.run_id)))
+
+    def _expected(self, row: RunRow) -> dict[str, float] | None:
+        """Durations of the steps in the newest completed run of the same name."""
+        store = self._open().store
+        for earlier in store.runs(name=row.name, statuses=[PipelineStatus.COMPLETED], limit=1):
+            return expected_durations(load_run(store, earlier.run_id))
+        return None
+
+    def find(self, pipeline_id: str, *, for_control: bool = False) -> RunRow:
+        """The run that is meant by an id or a name.
+
+        Raises:
+            RunNotFound: None.
+            AmbiguousRun: ``for_control``, and several active runs have this name.
+        """
+        store = self._open().store
+        row = store.run(pipeline_id)
+        if row is not None:
+            return row
+        mine = store.runs(name=pipeline_id, engine=self.id, limit=1)
+        if mine:
+            return mine[0]
+        rows = store.runs(name=pipeline_id, limit=1)
+        if not rows:
+            raise RunNotFound(
+                f"no run with the id or name {pipeline_id!r} in {store.location}; "
+                "'semantica-pipeline runs' lists what there is"
+            )
+        if for_control:
+            unfinished = [s for s in PipelineStatus if not s.finished and s != "stopped"]
+            active = store.runs(name=pipeline_id, statuses=unfinished, limit=20)
+            if len(active) > 1:
+                listing = ", ".join(one.run_id for one in active)
+                raise AmbiguousRun(
+                    f"{len(active)} runs of {pipeline_id!r} are active; name one: {listing}"
+                )
+            return active[0] if active else rows[0]
+        return rows[0]

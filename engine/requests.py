@@ -1,0 +1,64 @@
+"""What the outside asks of the loop, and how it is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import Future
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from ..events.definition import PipelineDefinition
+from ..events.errors import PipelineError
+from ..events.pipeline import PipelineSubmitted
+from .model import Handler
+
+
+class Submission(msgspec.Struct, frozen=True):
+    """A run that somebody asks for. ``given``: they chose its id, so it may exist already."""
+
+    run_id: str
+    given: bool
+    event: PipelineSubmitted
+    definition: PipelineDefinition
+    handlers: Mapping[str, Handler]
+    actor: str
+    warnings: list[str]
+
+
+class Unfinished(msgspec.Struct, frozen=True):
+    """A run that an owner leaves behind."""
+
+    run_id: str
+    name: str
+    status: str
+    completed: int
+    total: int
+
+
+class told_to:
+    """What goes wrong inside is the future's outcome, not the loop's."""
+
+    def __init__(self, future: Future[Any]) -> None:
+        self._future = future
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if isinstance(error, PipelineError):
+            self._future.set_exception(error)
+            return True
+        return False
+
+
+@cache
+def code_version() -> str:
+    """The installed version of this library."""
+    from importlib.metadata import PackageNotFoundError, version  # slow to import
+
+    try:
+        return version("semantica-pipeline")
+    except PackageNotFoundError:  # run from a tree that is not installed
+        return "unknown"

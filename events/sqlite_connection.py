@@ -1,0 +1,165 @@
+"""The connection that writes, one per process: its transactions and checkpoints."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from .errors import LogError, LogTooNew, LogUnavailable
+from .sqlite_file import APPLICATION_ID, FileLock, check_owner, explained, prepare
+
+Durability = Literal["full", "normal", "off"]
+"""What an acknowledged event survives. ``full``: power loss. ``normal``: a killed process; power
+loss may take the newest events, never the file. ``off``: a killed process only."""
+
+SCHEMA = 1
+"""The schema that this version works with: as many migrations have been applied."""
+CHECKPOINT_BYTES = 8 * 2**20
+"""Length of the write-ahead log at which it is carried over into the database."""
+CHECK_EVERY = 32
+"""Commits between two looks at that length."""
+
+
+class Connection:
+    """SQLite's connection to a log, shared by the threads of a process.
+
+    Args:
+        path: The database file; created, with its folder, when it does not exist.
+        durability: See :data:`Durability`.
+        busy_timeout: Seconds to wait for a foreign transaction before LogUnavailable.
+    """
+
+    def __init__(self, path: Path, durability: Durability, busy_timeout: float) -> None:
+        self.path = path
+        self.location = str(path)
+        self._durability = durability
+        self._timeout = busy_timeout
+        self._lock = threading.RLock()
+        self._pid = os.getpid()
+        self._commits = 0
+        self._closed = False
+        created = prepare(path)
+        try:
+            self._commit_lock = FileLock(beside(path, "-lock"))
+        except OSError as error:
+            raise LogUnavailable(
+                f"cannot write beside {path}: {error.strerror}; mend the folder's permissions "
+                "or choose another --log"
+            ) from error
+        try:
+            self._connection = self._open(created)
+        except BaseException:
+            self._commit_lock.close()
+            raise
+
+    def _open(self, created: bool) -> sqlite3.Connection:
+        with explained(self.location):
+            connection = sqlite3.connect(
+                self.path, timeout=self._timeout, isolation_level=None, check_same_thread=False
+            )
+            try:
+                with self._commit_lock:
+                    self._configure(connection, created)
+            except BaseException:
+                connection.close()
+                raise
+        return connection
+
+    def _configure(self, connection: sqlite3.Connection, created: bool) -> None:
+        check_owner(connection, self.path, empty=created)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute(f"PRAGMA synchronous = {self._durability.upper()}")
+        connection.execute("PRAGMA fullfsync = ON")  # macOS: fsync alone does not reach the disk
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version > SCHEMA:
+            raise LogTooNew(
+                f"{self.path} has schema {version}, this version knows {SCHEMA}; "
+                "upgrade semantica-pipeline"
+            )
+        if version < SCHEMA:
+            self._migrate(connection)
+
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        from .sqlite_schema import migrate  # imports sqlite-utils: only when needed
+
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            migrate(connection)
+            connection.execute(f"PRAGMA user_version = {SCHEMA}")
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """The connection, for a short read. Raises LogError."""
+        with self._lock:
+            self._check_usable()
+            with explained(self.location):
+                yield self._connection
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """An immediate transaction, committed at the end and undone on an error."""
+        with self.reading() as connection, self._commit_lock:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+            self._checkpoint_if_due(connection)
+
+    def _check_usable(self) -> None:
+        if os.getpid() != self._pid:
+            raise LogError(
+                f"{self.location} was opened before a fork; open it in the child process instead"
+            )
+        if self._closed:
+            raise LogError(f"{self.location} has been closed")
+
+    def _checkpoint_if_due(self, connection: sqlite3.Connection) -> None:
+        self._commits += 1
+        if self._commits % CHECK_EVERY:
+            return
+        try:
+            size = beside(self.path, "-wal").stat().st_size
+        except FileNotFoundError:
+            return
+        if size > CHECKPOINT_BYTES:
+            try:
+                connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+            except sqlite3.OperationalError:
+                # The commit has happened and is safe in the WAL; the next check tries again.
+                return
+
+    @property
+    def closed(self) -> bool:
+        """Closed, or of another process: a child must not touch its parent's connection."""
+        return self._closed or os.getpid() != self._pid
+
+    def close(self) -> None:
+        """Close; the last one to do so carries the WAL over. Closing twice does nothing."""
+        with self._lock:
+            if self.closed:
+                return
+            self._closed = True
+            with explained(self.location), self._commit_lock:
+                self._connection.close()
+            self._commit_lock.close()
+
+
+def beside(path: Path, suffix: str) -> Path:
+    """The companion of a log with that suffix."""
+    return path.with_name(path.name + suffix)
