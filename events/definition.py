@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from math import isfinite
 from typing import Any
 
 import msgspec
@@ -46,9 +47,12 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     max_elapsed: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("max_retries", "initial_delay", "backoff_factor", "max_delay"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"RetryPolicy.{name} must not be negative")
+        for name in ("max_retries", "initial_delay", "backoff_factor", "max_delay", "max_elapsed"):
+            amount = getattr(self, name)
+            if amount is not None and not (isfinite(amount) and amount >= 0):
+                raise ValueError(f"RetryPolicy.{name} must be finite and not negative")
+        strategy = RetryStrategy(self.strategy)  # text is as good; a wrong one is an error
+        msgspec.structs.force_setattr(self, "strategy", strategy)
         if not 0 <= self.jitter <= 1:
             raise ValueError("RetryPolicy.jitter must be between 0 and 1")
         if self.retryable_errors is not None:

@@ -33,8 +33,9 @@ class MemoryStore:
     ) -> list[AppendRefused | None]:
         with self._lock:
             directory = dict[str, RunRow]()
+            heads = dict[str, tuple[int, int, bytes]]()
             recorded: list[Envelope] = []
-            answers = [self._prepare(batch, directory, recorded) for batch in batches]
+            answers = [self._prepare(batch, heads, directory, recorded) for batch in batches]
             # Nothing can fail from here on: all of it becomes visible together.
             for envelope in recorded:
                 self._log.append(envelope)
@@ -45,16 +46,18 @@ class MemoryStore:
             return answers
 
     def _prepare(
-        self, batch: Batch, directory: dict[str, RunRow], recorded: list[Envelope]
+        self,
+        batch: Batch,
+        heads: dict[str, tuple[int, int, bytes]],
+        directory: dict[str, RunRow],
+        recorded: list[Envelope],
     ) -> AppendRefused | None:
-        stream = self._streams.get(batch.stream)
-        version, epoch, digest = (
-            (stream[-1].version, stream[-1].epoch, stream[-1].digest) if stream else (0, 0, GENESIS)
-        )
+        """Check a batch and make its envelopes; earlier batches of the same append count."""
+        version, epoch, digest = heads.get(batch.stream) or self._head(batch.stream)
         refusal = refuse(batch, version, epoch)
         if refusal:
             return refusal
-        row = self._directory.get(batch.stream)
+        row = directory.get(batch.stream) or self._directory.get(batch.stream)
         for event in batch.events:
             version += 1
             digest = chain(digest, batch.stream, version, batch.at, batch.actor, batch.epoch, event)
@@ -76,7 +79,14 @@ class MemoryStore:
                     digest=digest,
                 )
             )
+        heads[batch.stream] = (version, batch.epoch, digest)
         return None
+
+    def _head(self, stream: str) -> tuple[int, int, bytes]:
+        events = self._streams.get(stream)
+        if not events:
+            return 0, 0, GENESIS
+        return events[-1].version, events[-1].epoch, events[-1].digest
 
     def read(self, stream: str, after: int = 0) -> Iterator[Envelope]:
         with self._lock:

@@ -35,10 +35,10 @@ class Reader:
             return [self.value(item) for item in plain]
         if type(plain) is not dict:
             return plain
-        tag = plain.get(TAG)
-        if tag is None:
+        if TAG not in plain:
             return {key: self.value(item) for key, item in plain.items()}
-        read = _READERS.get(tag)
+        tag = plain[TAG]
+        read = _READERS.get(tag) if isinstance(tag, str) else None
         if read is None:
             raise UnreadableValue(f"a recorded value has the unknown kind {tag!r}")
         try:
@@ -85,13 +85,14 @@ class Reader:
         kind = self.typed(plain)
         if not issubclass(kind, tuple):
             raise UnreadableValue(f"{plain['t']} is not a named tuple any more")
-        return kind(*self.items(plain))
+        return tuple.__new__(kind, self.items(plain))
 
     def enum(self, plain: Any) -> Any:
         kind = self.typed(plain)
         if not issubclass(kind, Enum):
             raise UnreadableValue(f"{plain['t']} is not an enum any more")
-        return kind[plain["v"]]
+        known = plain["v"]
+        return kind[known] if isinstance(known, str) else kind(self.value(known["value"]))
 
     def custom(self, plain: Any) -> Any:
         kind = self.typed(plain)
@@ -127,13 +128,13 @@ _READERS: Mapping[str, Callable[[Reader, Any], Any]] = {
         reader.value(key): reader.value(item) for key, item in plain["v"]
     },
     "str": lambda reader, plain: base64.b64decode(plain["v"]).decode("utf-8", "surrogatepass"),
-    "int": lambda reader, plain: int(plain["v"]),
+    "int": lambda reader, plain: int(plain["v"], 16),
     "float": lambda reader, plain: float(plain["v"]),
     "complex": lambda reader, plain: complex(*map(float, plain["v"].split(","))),
     "bytes": lambda reader, plain: base64.b64decode(plain["v"]),
     "bytearray": lambda reader, plain: bytearray(base64.b64decode(plain["v"])),
     "decimal": lambda reader, plain: Decimal(plain["v"]),
-    "fraction": lambda reader, plain: Fraction(plain["v"]),
+    "fraction": lambda reader, plain: Fraction(*reader.items(plain)),
     "uuid": lambda reader, plain: UUID(plain["v"]),
     "datetime": lambda reader, plain: reader.moment(datetime, plain),
     "time": lambda reader, plain: reader.moment(time, plain),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import pickle
 from collections.abc import Callable, Mapping
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
@@ -25,6 +25,9 @@ from .references import reference_of
 
 TAG = "!"
 """The key of a tagged object."""
+MAX_DEPTH = 100
+"""Values nested deeper are pickled: reading takes more of the stack than writing, and what has been
+acknowledged must be readable."""
 _INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
 
 
@@ -34,6 +37,7 @@ class Writer:
     def __init__(self, artifacts: Artifacts, allow_pickle: bool) -> None:
         self.artifacts = artifacts
         self.allow_pickle = allow_pickle
+        self._depth = 0
 
     def plain(self, value: Any) -> Any:
         kind = type(value)
@@ -42,17 +46,21 @@ class Writer:
         if value is None or kind is bool:
             return value
         if kind is int:
-            return value if _INT_MIN <= value <= _INT_MAX else {TAG: "int", "v": str(value)}
+            return value if _INT_MIN <= value <= _INT_MAX else {TAG: "int", "v": hex(value)}
         if kind is float:
             return value if isfinite(value) else {TAG: "float", "v": repr(value)}
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise RecursionError(f"it is nested more than {MAX_DEPTH} levels deep, or in a cycle")
         if kind is list:
-            return [self.plain(item) for item in value]
-        if kind is dict:
-            return self._dict(value)
-        write = _WRITERS.get(kind)
-        if write is not None:
-            return write(self, value)
-        return self._object(value, kind)
+            plain: Any = [self.plain(item) for item in value]
+        elif kind is dict:
+            plain = self._dict(value)
+        else:
+            write = _WRITERS.get(kind)
+            plain = self._object(value, kind) if write is None else write(self, value)
+        self._depth -= 1
+        return plain
 
     def pickled(self, value: Any) -> dict[str, Any]:
         name = f"{type(value).__module__}.{type(value).__qualname__}"
@@ -92,23 +100,28 @@ class Writer:
             return {TAG: "object", "t": reference_of(kind), "v": self.plain(inner)}
         if isinstance(value, type):
             return {TAG: "ref", "v": reference_of(value)}
+        depth = self._depth
         try:
             tagged = self._record(value, kind)
         except UnencodableValue:  # a class that cannot be found again; pickle will say so too
             tagged = None
+            self._depth = depth
         return self.pickled(value) if tagged is None else tagged
 
     def _record(self, value: Any, kind: type) -> Any:
         if isinstance(value, Enum):
-            return {TAG: "enum", "t": reference_of(kind), "v": value.name}
+            # Combined flags are no members by name.
+            named = kind.__members__.get(value.name) is value
+            known = value.name if named else {"value": self.plain(value.value)}
+            return {TAG: "enum", "t": reference_of(kind), "v": known}
         if isinstance(value, msgspec.Struct):
-            fields = {name: getattr(value, name) for name in kind.__struct_fields__}  # type: ignore[attr-defined]
-            return {TAG: "struct", "t": reference_of(kind), "v": self._dict(fields)}
+            inner = {name: getattr(value, name) for name in value.__struct_fields__}
+            return {TAG: "struct", "t": reference_of(kind), "v": self._dict(inner)}
         if is_dataclass(kind):
-            own = _dataclass_fields(value)
+            own = _dataclass_fields(value, kind)
             if own is not None:
                 return {TAG: "dataclass", "t": reference_of(kind), "v": self._dict(own)}
-        if isinstance(value, tuple) and hasattr(kind, "_fields"):
+        if isinstance(value, tuple) and hasattr(kind, "_fields") and not hasattr(value, "__dict__"):
             return {TAG: "namedtuple", "t": reference_of(kind), "v": [self.plain(v) for v in value]}
         root = kind.__module__.partition(".")[0]
         if root == "numpy":
@@ -118,9 +131,13 @@ class Writer:
         return None
 
 
-def _dataclass_fields(value: Any) -> dict[str, Any] | None:
-    """The fields, or None when the object carries more than its fields."""
-    names = value.__dataclass_fields__
+def _dataclass_fields(value: Any, kind: type) -> dict[str, Any] | None:
+    """The fields, or None when the object is more than its fields (an exception, a dict...)."""
+    try:
+        object.__new__(kind)
+    except TypeError:
+        return None
+    names = [field.name for field in fields(kind)]
     extra = set(getattr(value, "__dict__", ())) - set(names)
     if extra or not all(hasattr(value, name) for name in names):
         return None
@@ -132,8 +149,10 @@ def _numpy_plain(value: Any) -> Any:
 
     if type(value) is not np.ndarray and not isinstance(value, np.generic):
         return None
-    if value.dtype.hasobject or value.dtype.names is not None:
+    if value.dtype.hasobject or value.dtype.names is not None or not value.dtype.itemsize:
         return None
+    if isinstance(value, (np.str_, np.bytes_)) and value[-1:] in ("\0", b"\0"):
+        return None  # arrays strip trailing NULs
     data = np.ascontiguousarray(value).tobytes()
     shape = list(value.shape) if type(value) is np.ndarray else None
     return {
@@ -213,7 +232,10 @@ _WRITERS: Mapping[type, Callable[[Writer, Any], Any]] = {
     bytearray: _text("bytearray", _base64),
     complex: _text("complex", _complex),
     Decimal: _text("decimal", str),
-    Fraction: _text("fraction", str),
+    Fraction: lambda writer, value: {
+        TAG: "fraction",
+        "v": [writer.plain(value.numerator), writer.plain(value.denominator)],
+    },
     UUID: _text("uuid", str),
     datetime: _moment("datetime"),
     time: _moment("time"),

@@ -27,8 +27,8 @@ class StepProgressed(msgspec.Struct, frozen=True, omit_defaults=True):
 
     step: str
     attempt: int
-    done: float
-    total: float | None = None
+    done: int | float
+    total: int | float | None = None
     message: str | None = None
 
 
@@ -47,7 +47,7 @@ class StepCompleted(msgspec.Struct, frozen=True, omit_defaults=True):
     output: Value
     duration: float
     cpu: float | None = None
-    metrics: dict[str, float] = {}
+    metrics: dict[str, int | float] = {}
 
 
 class StepFailed(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -57,7 +57,7 @@ class StepFailed(msgspec.Struct, frozen=True, omit_defaults=True):
     attempt: int
     error: ErrorInfo
     duration: float | None = None
-    metrics: dict[str, float] = {}
+    metrics: dict[str, int | float] = {}
 
 
 class StepTimedOut(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -80,7 +80,7 @@ def to_event(envelope: Envelope) -> Event:
         if schema == SCHEMAS.get(name, 1):
             return _decoders[name].decode(envelope.payload)  # type: ignore[no-any-return]
         return _lift(name, schema, envelope.payload)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except Exception as error:  # an upcaster may stumble over anything
         raise LogCorrupt(f"{place} ({name}) cannot be read: {error}") from error
 
 
@@ -89,4 +89,4 @@ def _lift(name: str, schema: int, payload: bytes) -> Event:
     while schema < SCHEMAS.get(name, 1):
         plain = UPCASTERS[name, schema](plain)
         schema += 1
-    return msgspec.convert(plain, EVENT_TYPES[name])  # type: ignore[no-any-return]
+    return _decoders[name].decode(_encode(plain))  # type: ignore[no-any-return]

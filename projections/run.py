@@ -98,9 +98,11 @@ class Run:
         i = self.graph.index.get(event.step)
         if i is None:
             raise self._illegal(f"step {event.step!r}", "unknown", event)
+        if self.state.status not in _STEPS_MOVE_IN:
+            raise self._illegal("pipeline", self.state.status, event)
         step = self.state.steps[i]
         status = STEP_TABLE.get((step.status, type(event).__name__))
-        if status is None or self.state.status not in _STEPS_MOVE_IN:
+        if status is None:
             raise self._illegal(f"step {event.step!r}", step.status, event)
         if step.status is StepStatus.RUNNING and event.attempt != step.attempt:
             raise self._illegal(f"attempt {event.attempt} of step {event.step!r}", "over", event)

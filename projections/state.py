@@ -33,8 +33,8 @@ class StepState(msgspec.Struct, array_like=True):
     error: ErrorInfo | None = None
     reason: str | None = None
     """Why it was skipped, or how it was cancelled."""
-    done: float | None = None
-    total: float | None = None
+    done: int | float | None = None
+    total: int | float | None = None
     message: str | None = None
 
 
@@ -75,7 +75,7 @@ class RunState(msgspec.Struct):
     cancelled: int = 0
     retried: int = 0
     """Retries that were scheduled, over the whole run."""
-    metrics: dict[str, float] = {}
+    metrics: dict[str, int | float] = {}
     """Sums of what completed steps counted."""
 
     @property

@@ -10,7 +10,7 @@ def delay(policy: RetryPolicy, retry: int, draw: float = 0.0) -> float:
 
     Exponential ``initial * factor ** retry``, linear ``initial * (1 + retry * factor)`` or fixed,
     at most ``max_delay``; then shortened by up to the share ``jitter``, as ``draw`` in [0, 1) says
-    ("equal jitter" with a chosen share, see M. Brooker, "Exponential Backoff And Jitter", AWS 2015).
+    ("equal jitter" with a chosen share; M. Brooker, "Exponential Backoff And Jitter", AWS 2015).
     """
     if policy.strategy is RetryStrategy.EXPONENTIAL:
         try:

@@ -1,0 +1,22 @@
+"""The step types that need no registration, by the handler that executes them.
+
+Nothing is imported here: a handler's module, and the libraries it needs, are loaded when a step of
+its type first runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+_STEPS = "semantica.pipeline.engine.steps"
+
+BUILTIN: Mapping[str, str] = {
+    "ingest": f"{_STEPS}.ingest:ingest",
+    "file_ingest": f"{_STEPS}.ingest:ingest",
+    "parse": f"{_STEPS}.parse:parse",
+    "document_parse": f"{_STEPS}.parse:parse",
+    "normalize": f"{_STEPS}.normalize:normalize",
+    "text_normalize": f"{_STEPS}.normalize:normalize",
+    "chunk": f"{_STEPS}.chunk:chunk",
+}
+"""Step type -> ``module:function``."""

@@ -1,0 +1,105 @@
+"""Chunk: cut documents into overlapping pieces with exact offsets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from .corpus import Chunk, Chunking, Corpus, CorpusWriter
+from .errors import StepConfigError, StepInputError, one_of
+from .split import Span, split_characters, split_words
+
+if TYPE_CHECKING:
+    from ..context import Context
+
+_Splitter = Callable[[str, int, int], Iterator[Span]]
+_SPLITTERS: Mapping[str, _Splitter] = {"characters": split_characters, "words": split_words}
+
+
+def chunk(
+    data: Any,
+    context: Context,
+    chunk_size: int = 512,
+    overlap: int = 50,
+    unit: str = "characters",
+) -> Corpus:
+    """Cut every document that has text into chunks: ``document.text[start:end] == chunk.text``.
+
+    All of a text but white space between chunks is in some chunk. Chunks end after a paragraph, a
+    sentence or a word, in this order of preference. Chunks made before are replaced, and vectors
+    of those that are no more are left out.
+
+    Args:
+        data: Anything :meth:`Corpus.of` accepts.
+        chunk_size: The most that a chunk holds, in ``unit``.
+        overlap: What a chunk shares with the one before it, in ``unit``: exactly that many words,
+            or as many whole words as fit into that many characters.
+        unit: ``"characters"`` or ``"words"``.
+
+    Raises:
+        StepInputError: There are documents, and none of them was parsed.
+        StepConfigError: A configuration value means nothing.
+    """
+    one_of("chunk", "unit", unit, tuple(_SPLITTERS))
+    chunking = Chunking(
+        _whole("chunk_size", chunk_size, least=1), _whole("overlap", overlap, least=0), unit
+    )
+    if overlap >= chunk_size:
+        raise StepConfigError(f"chunk: overlap={overlap} must be less than chunk_size={chunk_size}")
+    corpus = Corpus.of(data, context.artifacts)
+    result = cut(corpus, context, chunking)
+    context.metric("chunks_created", len(result.chunks))
+    return result
+
+
+def cut(corpus: Corpus, context: Context, chunking: Chunking) -> Corpus:
+    """``corpus`` with its chunks cut (again) as ``chunking`` says. Raises StepInputError."""
+    writer = CorpusWriter(context.artifacts)
+    writer.chunking = chunking
+    split = _SPLITTERS[chunking.unit]
+    unparsed = failed = 0
+    for done, document in enumerate(corpus.documents, start=1):
+        context.raise_if_cancelled()
+        if document.text is None:
+            unparsed += document.error is None
+            failed += document.error is not None
+        else:
+            spans = split(document.text, chunking.chunk_size, chunking.overlap)
+            for index, (start, end) in enumerate(spans):
+                name = f"{document.id}:{start}-{end}"
+                writer.add(Chunk(name, document.id, index, start, end, document.text[start:end]))
+        context.progress(done, len(corpus.documents), document.source)
+    _report(corpus, context, unparsed, failed)
+    writer.carry(corpus, "documents", "entities", "relations")
+    result = writer.finish()
+    return _without_stale_vectors(result, corpus) if corpus.vectors else result
+
+
+def _whole(key: str, value: object, *, least: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise StepConfigError(f"chunk: {key}={value!r} is no whole number of at least {least}")
+    return value
+
+
+def _report(corpus: Corpus, context: Context, unparsed: int, failed: int) -> None:
+    if unparsed and unparsed + failed == len(corpus.documents):
+        raise StepInputError(
+            f"chunk: none of the {len(corpus.documents)} documents has text, and {unparsed} were "
+            "never parsed: put a 'parse' step before this one, or add their formats to it"
+        )
+    if unparsed or failed:
+        context.log.warning("documents without text skipped", unparsed=unparsed, failed=failed)
+
+
+def _without_stale_vectors(result: Corpus, before: Corpus) -> Corpus:
+    """Add the vectors of ``before``, except those of chunks that are no more."""
+    stale = {old.id for old in before.chunks} - {new.id for new in result.chunks}
+    writer = CorpusWriter(result.documents.artifacts)
+    writer.carry(result)
+    if stale:
+        for vector in before.vectors:
+            if vector.source not in stale:
+                writer.add(vector)
+    else:
+        writer.carry(before, "vectors")
+    return writer.finish()

@@ -1,0 +1,96 @@
+"""Names of document formats, and how a format is told from a file name or media type."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from ...events.errors import nearest
+from .errors import StepConfigError
+
+
+class Format(NamedTuple):
+    """``media_type`` and the file name endings (with the dot) of a format."""
+
+    media_type: str
+    suffixes: tuple[str, ...]
+
+
+_OFFICE = "application/vnd.openxmlformats-officedocument"
+
+FORMATS: Mapping[str, Format] = {
+    "txt": Format("text/plain", (".txt", ".text", ".log", ".rst")),
+    "md": Format("text/markdown", (".md", ".markdown")),
+    "html": Format("text/html", (".html", ".htm", ".xhtml")),
+    "pdf": Format("application/pdf", (".pdf",)),
+    "docx": Format(f"{_OFFICE}.wordprocessingml.document", (".docx",)),
+    "pptx": Format(f"{_OFFICE}.presentationml.presentation", (".pptx",)),
+    "xlsx": Format(f"{_OFFICE}.spreadsheetml.sheet", (".xlsx",)),
+    "odt": Format("application/vnd.oasis.opendocument.text", (".odt",)),
+    "rtf": Format("application/rtf", (".rtf",)),
+    "epub": Format("application/epub+zip", (".epub",)),
+    "csv": Format("text/csv", (".csv",)),
+    "json": Format("application/json", (".json",)),
+    "xml": Format("application/xml", (".xml",)),
+    "eml": Format("message/rfc822", (".eml",)),
+}
+"""Every format that may be named; not all of them can be parsed."""
+
+UNKNOWN = "application/octet-stream"
+
+_ALIASES = {"text": "txt", "markdown": "md", "xhtml": "html"}
+_BY_SUFFIX = {suffix: name for name, known in FORMATS.items() for suffix in known.suffixes}
+_BY_MEDIA_TYPE = {known.media_type: name for name, known in FORMATS.items()} | {
+    "application/xhtml+xml": "html"
+}
+
+
+def media_type_of(path: str) -> str:
+    """By the file name's ending; :data:`UNKNOWN` for an ending that is in no format."""
+    name = _BY_SUFFIX.get(Path(path).suffix.lower())
+    return FORMATS[name].media_type if name else UNKNOWN
+
+
+def format_of(media_type: str) -> str | None:
+    """The format of ``media_type`` (parameters such as ``; charset=`` do not count)."""
+    return _BY_MEDIA_TYPE.get(media_type.partition(";")[0].strip().lower())
+
+
+def format_names(step: str, names: object) -> frozenset[str]:
+    """The formats a configuration names, as in ``["pdf", ".HTM", "markdown"]``.
+
+    Raises:
+        StepConfigError: A name that is no format.
+    """
+    found = set()
+    for name in as_list(step, "formats", names):
+        plain = name.lower().removeprefix(".")
+        format_name = _ALIASES.get(plain) or _BY_SUFFIX.get(f".{plain}")
+        if format_name is None:
+            hint = nearest(plain, [*FORMATS, *_ALIASES])
+            raise StepConfigError(f"{step}: formats names the unknown format {name!r}{hint}")
+        found.add(format_name)
+    return frozenset(found)
+
+
+def suffixes_of(step: str, names: object) -> frozenset[str]:
+    """The file name endings a configuration names: those of formats, and any others as given."""
+    found: set[str] = set()
+    for name in as_list(step, "formats", names):
+        plain = name.lower().removeprefix(".")
+        plain = _ALIASES.get(plain, plain)
+        found.update(FORMATS[plain].suffixes if plain in FORMATS else (f".{plain}",))
+    return frozenset(found)
+
+
+def as_list(step: str, key: str, value: object) -> list[str]:
+    """One name, path or several of them, as a list of strings. Raises StepConfigError."""
+    if isinstance(value, (str, os.PathLike)):
+        return [os.fspath(value)]
+    if isinstance(value, Iterable) and not isinstance(value, (bytes, Mapping)):
+        listed = list(value)
+        if all(isinstance(item, (str, os.PathLike)) for item in listed):
+            return [os.fspath(item) for item in listed]
+    raise StepConfigError(f"{step}: {key}={value!r} should be a string or a list of strings")

@@ -1,0 +1,133 @@
+"""Ingest: find documents and note what they are, without reading their text yet."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from .corpus import Corpus, CorpusWriter, Document
+from .errors import DocumentError, StepInputError, one_of
+from .files import Finder, fingerprint, real_path, shown
+from .formats import as_list, suffixes_of
+from .inputs import carries_corpus, reference
+
+if TYPE_CHECKING:
+    from ..context import Context
+
+
+def ingest(
+    data: Any,
+    context: Context,
+    source: str | os.PathLike[str] | list[str] | None = None,
+    recursive: bool = True,
+    formats: str | list[str] | None = None,
+    include_hidden: bool = False,
+    on_error: str = "skip",
+) -> Corpus:
+    """Add the files of ``source`` to the corpus, sorted by path, each file once.
+
+    A document has its path, size, media type and content digest; its id follows from the absolute
+    path. Documents handed on by earlier steps stay.
+
+    Args:
+        data: A corpus, or anything :meth:`Corpus.of` accepts when ``source`` is not given.
+        source: A file, folder or pattern (``*``, ``?``, ``[a-z]``, ``**`` for any folders), or a
+            list of them. Without it, the input's documents are looked up.
+        recursive: A folder stands for the files in its subfolders too.
+        formats: Only files of these formats or name endings, such as ``["pdf", "md"]``.
+        include_hidden: Names that begin with a dot count as well.
+        on_error: ``"skip"`` records in a document why it cannot be read; ``"fail"`` raises.
+
+    Raises:
+        StepInputError: There is no source, it does not exist, or a pattern fits nothing.
+        StepConfigError: A configuration value means nothing.
+        DocumentError: A file or folder cannot be read, with ``on_error="fail"``.
+    """
+    one_of("ingest", "on_error", on_error, ("skip", "fail"))
+    endings = None if formats is None else suffixes_of("ingest", formats)
+    sources = None if source is None else as_list("ingest", "source", source)
+    corpus = Corpus.of(data if sources is None or carries_corpus(data) else None, context.artifacts)
+    if not sources and not corpus.documents:
+        raise StepInputError(
+            "ingest has nothing to ingest: give it source=..., or documents as input data"
+        )
+    work = _Ingestion(context, strict=on_error == "fail")
+    wanted = [*work.keep(corpus), *map(reference, sources or ())]
+    finder = Finder(recursive=recursive, hidden=include_hidden, on_error=work.folder_failed)
+    work.add(list(_expand(wanted, finder, endings)))
+    return work.finish()
+
+
+def _expand(
+    wanted: Iterable[Document], finder: Finder, endings: frozenset[str] | None
+) -> Iterator[Document]:
+    """The files that documents without content stand for, each once under its first name."""
+    seen: set[str] = set()
+    for document in wanted:
+        for path in finder.find(document.source):
+            identity = real_path(path)
+            suffix = Path(path).suffix.lower()
+            if identity in seen or (endings is not None and suffix not in endings):
+                continue
+            seen.add(identity)
+            same = path == document.source  # then it keeps the id and type it was given
+            yield document if same else reference(path, metadata=document.metadata)
+
+
+class _Ingestion:
+    def __init__(self, context: Context, *, strict: bool) -> None:
+        self._context = context
+        self._strict = strict
+        self._writer = CorpusWriter(context.artifacts)
+        self._known: set[str] = set()
+        self._failed = 0
+
+    def keep(self, corpus: Corpus) -> list[Document]:
+        """Take over what was read before; return the documents that only name a source."""
+        pending = []
+        for document in corpus.documents:
+            if document.digest or document.error or document.text is not None:
+                self._writer.add(document)
+                self._known.add(document.id)
+            else:
+                pending.append(document)
+        self._writer.carry(corpus, "chunks", "entities", "relations", "vectors")
+        return pending
+
+    def add(self, documents: list[Document]) -> None:
+        new = [document for document in documents if document.id not in self._known]
+        for done, document in enumerate(new, start=1):
+            self._context.raise_if_cancelled()
+            self._writer.add(self._read(document))
+            self._context.progress(done, len(new), document.source)
+        if not new and not self._known:
+            self._context.log.warning("no documents found")
+        self._context.metric("documents_ingested", len(new))
+
+    def _read(self, document: Document) -> Document:
+        try:
+            size, digest = fingerprint(document.source)
+        except DocumentError as error:
+            if self._strict:
+                raise
+            self._failed += 1
+            self._context.log.warning("document skipped", reason=str(error))
+            return msgspec.structs.replace(document, error=str(error))
+        return msgspec.structs.replace(document, size=size, digest=digest)
+
+    def folder_failed(self, error: OSError) -> None:
+        """Called for a folder that cannot be listed."""
+        message = f"cannot list the folder {shown(str(error.filename))}: {error.strerror}"
+        if self._strict:
+            raise DocumentError(message) from error
+        self._failed += 1
+        self._context.log.warning("folder skipped", reason=message)
+
+    def finish(self) -> Corpus:
+        if self._failed:
+            self._context.metric("documents_failed", self._failed)
+        return self._writer.finish()

@@ -1,0 +1,100 @@
+"""Which handler belongs to a step type.
+
+Looked up in this order: what ``@step`` registered, the built-in steps, then the entry points of
+the group ``semantica.pipeline.steps`` of installed packages. None of them is imported before a step
+needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ...events.errors import HandlerNotFound, UnreadableValue, nearest
+from ..model import Handler, PipelineStep, find_handler
+from .builtin import BUILTIN
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+GROUP = "semantica.pipeline.steps"
+F = TypeVar("F", bound=Callable[..., Any])
+
+_registered: dict[str, Handler] = {}
+
+
+def step(step_type: str) -> Callable[[F], F]:
+    """Register the decorated function as the handler of ``step_type``; the newest one counts."""
+
+    def register(handler: F) -> F:
+        _registered[step_type] = handler
+        return handler
+
+    return register
+
+
+def lookup(step_type: str) -> Handler | None:
+    """The handler of a step type, or None.
+
+    Raises:
+        HandlerNotFound: There is one, but it cannot be imported.
+    """
+    handler = _registered.get(step_type)
+    if handler is not None:
+        return handler
+    try:
+        if step_type in BUILTIN:
+            return find_handler(BUILTIN[step_type])
+        if step_type in _installed():
+            loaded: Handler = _installed()[step_type].load()
+            return loaded
+    except (UnreadableValue, ImportError, AttributeError) as error:
+        raise HandlerNotFound(f"the handler of step type {step_type!r}: {error}") from error
+    return None
+
+
+def known_types() -> Iterable[str]:
+    """All step types that have a handler, sorted."""
+    return sorted({*_registered, *BUILTIN, *_installed()})
+
+
+def resolve(step: PipelineStep) -> Handler | None:
+    """The handler of a step: its own, else its type's; None when it has neither.
+
+    Raises:
+        HandlerNotFound: It names one that cannot be imported here.
+    """
+    if callable(step.handler):
+        return step.handler
+    if step.handler is not None:
+        try:
+            return find_handler(step.handler)
+        except UnreadableValue as error:
+            raise HandlerNotFound(
+                f"step {step.name!r}: {error}, or give the pipeline again (pipeline=...)"
+            ) from error
+    return lookup(step.step_type)
+
+
+def has_handler(step: PipelineStep) -> bool:
+    """Whether a step has a handler, without importing it."""
+    if step.handler is not None:
+        return True
+    kind = step.step_type
+    return kind in _registered or kind in BUILTIN or kind in _installed()
+
+
+def missing(step_type: str) -> str:
+    """What to say of a type without handler."""
+    return f"no handler for step type {step_type!r}{nearest(step_type, known_types())}"
+
+
+@cache
+def _installed() -> dict[str, EntryPoint]:
+    from importlib.metadata import entry_points  # slow to import
+
+    return {entry.name: entry for entry in entry_points(group=GROUP)}
+
+
+__all__ = ["GROUP", "has_handler", "known_types", "lookup", "missing", "resolve", "step"]

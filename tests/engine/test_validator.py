@@ -1,0 +1,275 @@
+"""The validator: each code, the forms of a finding, and size."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from semantica.pipeline.engine.model import Pipeline, PipelineStep
+from semantica.pipeline.engine.validator import (
+    Finding,
+    Findings,
+    PipelineValidator,
+    ValidationResult,
+)
+from semantica.pipeline.events.definition import RetryPolicy
+
+
+def handler(data: Any) -> Any:
+    return data
+
+
+class Handlers:
+    def method(self, data: Any) -> Any:
+        return data
+
+
+def has(step: PipelineStep) -> bool:
+    return step.step_type == "known"
+
+
+def step(name: Any, *dependencies: Any, **options: Any) -> PipelineStep:
+    return PipelineStep(name, "known", dependencies=list(dependencies), **options)
+
+
+def validate(*steps: Any, **options: Any) -> ValidationResult:
+    pipeline = Pipeline("test", list(steps), parallelism=options.pop("parallelism", None))
+    return PipelineValidator(has).validate_pipeline(pipeline, **options)
+
+
+def codes(findings: Findings) -> list[str]:
+    return [finding.code for finding in findings]
+
+
+def test_a_valid_pipeline() -> None:
+    result = validate(step("a"), step("b", "a"), step("c", "a"), step("d", "b", "c"))
+    assert result.valid
+    assert result
+    assert result.errors == result.warnings == []
+    assert result.metadata == {
+        "steps": 4,
+        "dependencies": 4,
+        "roots": ["a"],
+        "sinks": ["d"],
+        "depth": 3,
+        "width": 2,
+    }
+
+
+def test_a_cycle_is_reported_with_its_steps() -> None:
+    result = validate(step("a", "c"), step("b", "a"), step("c", "b"), step("d", "c"))
+    assert not result.valid
+    assert not result
+    assert "circular_dependency" in result.errors
+    assert "missing_dependency" not in result.errors
+    assert codes(result.errors) == ["circular_dependency"]
+    assert "a -> b -> c -> a" in result.errors[0]
+    assert "depth" not in result.metadata
+
+
+def test_each_knot_is_one_error() -> None:
+    result = validate(
+        step("a", "b"), step("b", "a"), step("c", "c"), step("d", "e"), step("e", "d")
+    )
+    assert codes(result.errors) == ["circular_dependency"] * 3
+    assert [finding.step for finding in result.errors] == ["a", "c", "d"]
+    assert "depends on itself" in result.errors[1]
+
+
+def test_a_long_cycle_is_told_in_short() -> None:
+    result = validate(*(step(str(n), str((n - 1) % 5000)) for n in range(5000)))
+    assert codes(result.errors) == ["circular_dependency"]
+    assert "(5000 steps)" in result.errors[0]
+    assert len(result.errors[0]) < 300
+
+
+def test_detect_cycles() -> None:
+    pipeline = Pipeline("p", [step("a", "b"), step("b", "a"), step("c", "c"), step("d")])
+    assert PipelineValidator(has).detect_cycles(pipeline) == [["a", "b"], ["c"]]
+
+
+def test_a_missing_dependency_names_the_nearest() -> None:
+    result = validate(step("parse"), step("extract", "prase"))
+    assert "missing_dependency" in result.errors
+    assert result.errors[0].step == "extract"
+    assert "'prase'" in result.errors[0]
+    assert "did you mean 'parse'?" in result.errors[0]
+
+
+def test_a_repeated_dependency() -> None:
+    assert codes(validate(step("a"), step("b", "a", "a")).errors) == ["duplicate_dependency"]
+
+
+def test_a_repeated_name() -> None:
+    result = validate(step("a"), step("b", "a"), step("a", "b"))
+    assert "duplicate_step" in result.errors
+    assert "numbers 1, 3" in result.errors[0]
+
+
+def test_structure_errors_say_so() -> None:
+    for result in (validate(), validate(step("")), validate(step("a"), step("a"))):
+        assert any("structure" in error.lower() for error in result.errors)
+    assert codes(validate().errors) == ["empty_pipeline"]
+
+
+@pytest.mark.parametrize("name", ["", "  ", 5, None, "a\nb", "\x00", "x" * 256, "\x85", "a\ud800"])
+def test_names_that_are_refused(name: Any) -> None:
+    assert "invalid_name" in validate(step(name)).errors
+    kind = PipelineStep("a", name)
+    assert (
+        "invalid_name"
+        in PipelineValidator(lambda _: True).validate_pipeline(Pipeline("p", [kind])).errors
+    )
+    assert (
+        "invalid_name"
+        in PipelineValidator(has).validate_structure(Pipeline(name, [step("a")])).errors
+    )
+
+
+@pytest.mark.parametrize("name", ["größe", "文", "😀", "a b", "x" * 255, "no", "a\u2028b"])
+def test_names_that_are_allowed(name: str) -> None:
+    assert validate(step(name)).valid
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"timeout": 0},
+        {"timeout": -1.5},
+        {"timeout": float("nan")},
+        {"timeout": float("inf")},
+        {"timeout": 10**400},
+        {"timeout": "5"},
+        {"timeout": True},
+        {"priority": 1.5},
+        {"priority": 2**64},
+        {"priority": True},
+        {"at_most_once": "no"},
+        {"handler": "not a reference"},
+        {"handler": "module:"},
+        {"handler": 5},
+        {"retry": {"max_retries": 5}},
+        {"config": {1: 2}},
+        {"config": None},
+    ],
+    ids=repr,
+)
+def test_options_that_are_refused(options: dict[str, Any]) -> None:
+    result = validate(step("a", **options))
+    assert codes(result.errors) == ["invalid_option"]
+    assert result.errors[0].step == "a"
+
+
+def test_dependencies_must_be_a_list_of_names() -> None:
+    for dependencies in ("abc", [1], None, 5, [["a"]]):
+        result = validate(PipelineStep("a", "known", dependencies=dependencies))  # type: ignore[arg-type]
+        assert "invalid_option" in result.errors
+
+
+@pytest.mark.parametrize("level", [0, -1, 1.5, "2", True])
+def test_parallelism_that_is_refused(level: Any) -> None:
+    assert "invalid_option" in validate(step("a"), parallelism=level).errors
+
+
+def test_a_type_without_handler() -> None:
+    unknown = PipelineStep("a", "nothing")
+    result = validate(unknown)
+    assert result.valid
+    assert codes(result.warnings) == ["no_handler"]
+    result = validate(unknown, strict=True)
+    assert codes(result.errors) == ["no_handler"]
+    assert validate(unknown, known=lambda _: True, strict=True).valid
+    assert validate(PipelineStep("a", "nothing", handler=handler), strict=True).valid
+
+
+def test_handlers_that_another_process_cannot_find() -> None:
+    def closure(data: Any) -> Any:
+        return data
+
+    def main(data: Any) -> Any:
+        return data
+
+    for lost in (closure, lambda data: data, Handlers().method):
+        result = validate(step("a", handler=lost))
+        assert result.valid
+        assert codes(result.warnings) == ["unrecoverable_handler"]
+    assert validate(step("a", handler=handler)).warnings == []
+    assert codes(validate(step("a", handler="__main__:main")).warnings) == ["main_handler"]
+
+
+def test_a_step_apart() -> None:
+    assert codes(validate(step("a"), step("b", "a"), step("c")).warnings) == ["disconnected_step"]
+    assert validate(step("a")).warnings == []
+
+
+def test_configuration_that_looks_like_an_option() -> None:
+    result = validate(step("a", config={"dependancies": ["x"], "model": "m"}))
+    assert codes(result.warnings) == ["suspicious_option"]
+    assert "'dependencies'" in result.warnings[0]
+
+
+def test_an_unknown_option_is_an_error() -> None:
+    with pytest.raises(TypeError, match="did you mean 'strict'"):
+        validate(step("a"), stric=True)
+
+
+def test_the_parts_alone() -> None:
+    pipeline = Pipeline("p", [step("a", "x"), step("a")])
+    validator = PipelineValidator(has)
+    assert codes(validator.validate_dependencies(pipeline).errors) == ["missing_dependency"]
+    assert codes(validator.validate_structure(pipeline).errors) == ["duplicate_step"]
+
+
+def test_a_finding_is_text_with_parts() -> None:
+    finding = Finding("missing_dependency", "depends on 'x'", "a")
+    assert finding == "missing_dependency: step 'a': depends on 'x'"
+    for twin in (copy.deepcopy(finding), pickle.loads(pickle.dumps(finding))):
+        assert twin == finding
+        assert (twin.code, twin.message, twin.step) == (finding.code, finding.message, "a")
+    assert finding in Findings([finding])
+    assert "missing" not in Findings([finding])
+
+
+anything = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.lists(st.text(max_size=2))
+)
+
+
+@given(
+    st.lists(
+        st.builds(
+            PipelineStep,
+            name=st.sampled_from("abc") | anything,
+            step_type=anything,
+            config=st.dictionaries(st.text(), anything) | anything,
+            dependencies=st.lists(st.sampled_from("abcd")) | anything,
+            handler=anything,
+            priority=anything,
+            timeout=anything,
+            retry=anything,
+            at_most_once=anything,
+        ),
+        max_size=5,
+    ),
+    anything,
+    anything,
+)
+def test_no_pipeline_breaks_the_validator(steps: Any, name: Any, level: Any) -> None:
+    result = PipelineValidator(has).validate_pipeline(Pipeline(name, steps, {}, level))
+    assert result.valid is (result.errors == [])
+
+
+def test_100000_steps() -> None:
+    size = 100_000
+    chain = [step(f"s{n}", *([f"s{n - 1}"] if n else [])) for n in reversed(range(size))]
+    lost = [step(f"s{n}", f"x{n}") for n in range(size)]
+    begun = time.process_time()
+    assert validate(*chain).metadata["depth"] == size
+    assert len(validate(*lost).errors) == size
+    assert time.process_time() - begun < 20
