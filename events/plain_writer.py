@@ -66,8 +66,9 @@ class Writer:
         name = f"{type(value).__module__}.{type(value).__qualname__}"
         if not self.allow_pickle:
             raise UnencodableValue(
-                f"a value of type {name} needs pickle, which allow_pickle=False forbids; "
-                "return built-in types, dataclasses or msgspec structs"
+                f"a value of type {name} needs pickle (by its type, or since it is nested too deep "
+                "or in a circle), which allow_pickle=False forbids; "
+                "use flat built-in types, dataclasses or msgspec structs"
             )
         try:
             data = pickle.dumps(value, protocol=5)

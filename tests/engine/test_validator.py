@@ -18,7 +18,6 @@ from semantica.pipeline.engine.validator import (
     PipelineValidator,
     ValidationResult,
 )
-from semantica.pipeline.events.definition import RetryPolicy
 
 
 def handler(data: Any) -> Any:

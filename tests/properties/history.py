@@ -1,0 +1,121 @@
+"""What every legal history keeps to, read from its events alone: the library's own fold is not asked.
+
+The figures are those a user reasons with: attempts, what is in flight, what is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from semantica.pipeline.events import pipeline as p
+from semantica.pipeline.events import step as s
+from semantica.pipeline.events.definition import PipelineDefinition
+from semantica.pipeline.events.envelope import Envelope
+from semantica.pipeline.events.machines import NEW, PIPELINE_TABLE
+from semantica.pipeline.events.upcasters import Event, to_event
+
+ENDINGS = (s.StepCompleted, s.StepFailed, s.StepTimedOut, s.StepInterrupted, s.StepCancelled)
+AT_REST = {"pending", "paused", "stopped", "completed", "failed", "cancelled"}
+
+
+class History:
+    """A reading of one run's events, in order; :meth:`read` fails at the first broken promise."""
+
+    def __init__(self, definition: PipelineDefinition, submitted: p.PipelineSubmitted) -> None:
+        self.steps = {step.name: step for step in definition.steps}
+        self.submitted = submitted
+        self.status: str = NEW
+        self.epoch = self.version = 0
+        self.attempts: dict[str, int] = {}
+        self.in_flight: dict[str, int] = {}
+        self.completed: set[str] = set()
+        self.lost: set[str] = set()
+        """Steps of which an attempt was lost with its owner."""
+        self.failed: set[str] = set()
+        self.retries: dict[str, int] = {}
+        self.timers: dict[str, tuple[int, int]] = {}
+        """When each waiting retry is due, and since when the timer has run."""
+        self.halted = 0
+        """Since when nothing starts."""
+
+    def read(self, envelopes: Iterable[Envelope]) -> None:
+        for envelope in envelopes:
+            assert envelope.version == self.version + 1, "versions have no gaps"
+            assert envelope.epoch >= self.epoch, "epochs only rise"
+            self.version, self.epoch = envelope.version, envelope.epoch
+            event = to_event(envelope)
+            if isinstance(event, s.StepStarted):
+                self._started(event)
+            elif isinstance(event, ENDINGS):
+                self._ended(event)
+            elif isinstance(event, s.StepProgressed):
+                assert self.in_flight.get(event.step) == event.attempt, "only what runs progresses"
+            elif isinstance(event, s.StepRetryScheduled):
+                self._retried(event, envelope.at)
+            elif envelope.type.startswith("Pipeline"):
+                self._moved(event, envelope)
+
+    def _moved(self, event: Event, envelope: Envelope) -> None:
+        self.status = PIPELINE_TABLE[self.status, envelope.type]
+        if self.status in AT_REST:
+            assert not self.in_flight, f"{self.status} with {self.in_flight} in flight"
+        if isinstance(event, p.PipelineCompleted):
+            sinks = set(self.steps) - {d for x in self.steps.values() for d in x.dependencies}
+            assert sinks <= self.completed
+            assert len(event.outputs) == len(sinks)
+        if isinstance(event, p.PipelineResumed):
+            self._resumed(event, envelope.at)
+        elif self.status not in ("pending", "running"):
+            self.halted = self.halted or envelope.at
+
+    def _resumed(self, event: p.PipelineResumed, at: int) -> None:
+        assert set(event.due) == set(self.timers)
+        for step, due in event.due.items():
+            before, since = self.timers[step]
+            left = before - max(self.halted, since)
+            assert due - at == left, "a retry timer stands still while the run does"
+            self.timers[step] = due, at
+        for step in self.failed:
+            self.retries.pop(step, None)
+        self.failed.clear()
+        self.halted = 0
+
+    def _retried(self, event: s.StepRetryScheduled, at: int) -> None:
+        policy = self.steps[event.step].retry or self.submitted.retry
+        self.failed.remove(event.step)
+        self.retries[event.step] = self.retries.get(event.step, 0) + 1
+        assert policy is not None
+        assert event.retry == self.retries[event.step] <= policy.max_retries
+        longest = min(
+            policy.initial_delay * policy.backoff_factor ** (event.retry - 1), policy.max_delay
+        )
+        assert longest * (1 - policy.jitter) <= event.delay <= longest
+        assert event.due == at + int(event.delay * 1e9)
+        self.timers[event.step] = event.due, at
+
+    def _started(self, event: s.StepStarted) -> None:
+        step = self.steps[event.step]
+        assert self.status == "running", f"a step started in a run that is {self.status}"
+        assert event.step not in self.completed, "a completed step is never executed again"
+        assert event.step not in self.in_flight, "two attempts of one step overlap"
+        assert event.attempt == self.attempts.get(event.step, 0) + 1, "attempts rise one by one"
+        assert set(step.dependencies) <= self.completed, "a step waits for what it depends on"
+        assert len(event.inputs) == len(step.dependencies)
+        again = step.at_most_once and event.step in self.lost
+        assert not again, "an at_most_once step ran again by itself"
+        stopped = self.failed and self.submitted.on_failure == "stop"
+        assert not stopped, "after a failure nothing starts until the run is resumed"
+        self.attempts[event.step] = self.in_flight[event.step] = event.attempt
+        self.timers.pop(event.step, None)
+        cap = self.submitted.parallelism
+        assert cap is None or len(self.in_flight) <= cap
+
+    def _ended(self, event: s.StepCompleted | s.StepFailed) -> None:
+        attempt = self.in_flight.pop(event.step, None)
+        assert attempt == event.attempt, "an attempt has exactly one ending"
+        if isinstance(event, s.StepCompleted):
+            self.completed.add(event.step)
+        elif isinstance(event, s.StepInterrupted):
+            self.lost.add(event.step)
+        elif isinstance(event, (s.StepFailed, s.StepTimedOut)):
+            self.failed.add(event.step)

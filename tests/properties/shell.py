@@ -1,0 +1,111 @@
+"""A small imperative shell: it plays engine, workers, clock and crashes against the pure core."""
+
+from __future__ import annotations
+
+from semantica.pipeline.engine.core import commands as c
+from semantica.pipeline.engine.core.decide import decide, may_start, settle
+from semantica.pipeline.engine.core.effects import Execute, Interrupt, Wake, outstanding
+from semantica.pipeline.events.definition import PipelineDefinition
+from semantica.pipeline.events.machines import PIPELINE_TABLE, PipelineStatus, StepStatus
+from semantica.pipeline.events.memory import MemoryStore
+from semantica.pipeline.events.pipeline import PipelineSubmitted
+from semantica.pipeline.events.store import Batch
+from semantica.pipeline.events.upcasters import Event, to_new
+from semantica.pipeline.projections.catchup import load_run, save_snapshot
+from semantica.pipeline.projections.run import Run, from_snapshot, take_snapshot
+
+RUN = "r"
+
+
+def copy_of(run: Run) -> Run:
+    """The same state, sharing nothing."""
+    return from_snapshot(run.run_id, run.graph.definition, take_snapshot(run))
+
+
+class Shell:
+    """One owner of one run; after :meth:`crash` another one."""
+
+    def __init__(self, definition: PipelineDefinition, submitted: PipelineSubmitted) -> None:
+        self.store = MemoryStore()
+        self.now = 1_000_000_000
+        self.epoch = 0
+        self.run = Run(RUN, definition)
+        self.deposed: list[tuple[Run, int]] = []
+        """Earlier owners: what they knew, and their epoch."""
+        self.record([submitted])
+
+    @property
+    def status(self) -> PipelineStatus:
+        return self.run.status
+
+    def turn(self, command: c.Command) -> list[Event]:
+        """Decide, fold, settle and commit, as the engine does in one turn."""
+        events = self.fold(decide(self.run, command, self.now))
+        events += self.fold(settle(self.run))
+        self.commit(events)
+        return events
+
+    def record(self, events: list[Event]) -> None:
+        self.commit(self.fold(events))
+
+    def fold(self, events: list[Event]) -> list[Event]:
+        for event in events:
+            version = self.run.state.version + 1
+            self.run.apply(event, version=version, at=self.now, epoch=self.epoch)
+        return list(events)
+
+    def commit(self, events: list[Event]) -> None:
+        if events:
+            after = self.run.state.version - len(events)
+            assert self.append(after, self.epoch, events) is None
+
+    def append(self, after: int, epoch: int, events: list[Event]) -> object:
+        new = [to_new(event) for event in events]
+        return self.store.append([Batch(f"run/{RUN}", after, epoch, "shell", self.now, new)])[0]
+
+    def crash(self) -> None:
+        """Forget everything that is not in the log, and take the run over if it is anybody's."""
+        self.deposed.append((load_run(self.store, RUN, snapshots=False), self.epoch))
+        self.run = load_run(self.store, RUN)
+        self.claim()
+
+    def claim_if_new(self) -> None:
+        if self.status is PipelineStatus.PENDING:
+            self.claim()
+
+    def claim(self) -> None:
+        if (self.run.state.status, "PipelineClaimed") in PIPELINE_TABLE:
+            self.epoch = self.run.state.epoch + 1
+            self.turn(c.Claim(f"owner-{self.epoch}", "host", 1, "1.0"))
+
+    def snapshot(self) -> None:
+        save_snapshot(self.store, self.run)
+
+    # -- what the state asks for -------------------------------------------------------------
+
+    def in_flight(self) -> list[tuple[int, int]]:
+        """Attempts that the core wants to be with a worker, or interrupted."""
+        found = [e for e in outstanding(self.run) if isinstance(e, (Execute, Interrupt))]
+        assert {e.step: e.attempt for e in found} == self.run.state.running
+        return [(e.step, e.attempt) for e in found]
+
+    def timers(self) -> list[Wake]:
+        return [effect for effect in outstanding(self.run) if isinstance(effect, Wake)]
+
+    def startable(self) -> list[int]:
+        """Steps that a worker may be given: the first that is ready, and due retries."""
+        if not may_start(self.run):
+            return []
+        first = self.run.next_ready()
+        due = [timer.step for timer in self.timers() if timer.due <= self.now]
+        return ([] if first is None else [first]) + due
+
+    def ready(self) -> list[int]:
+        """Steps that could start, found the slow way."""
+        graph, steps = self.run.graph, self.run.state.steps
+        return [
+            i
+            for i, step in enumerate(steps)
+            if step.status is StepStatus.PENDING
+            and all(steps[j].status is StepStatus.COMPLETED for j in graph.dependencies[i])
+        ]

@@ -1,0 +1,306 @@
+"""The pure core against a shell that crashes, forgets, repeats itself and lies about the time.
+
+Whatever happens, in whatever order, the invariants hold after every move, and from wherever it has
+got to, a run that is left in peace ends.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from random import Random
+from typing import Any
+
+import pytest
+from contract.runs import completed as completion
+from contract.runs import submission, value
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+from properties.history import History
+from properties.shell import RUN, Shell, copy_of
+
+from semantica.pipeline.engine.core import commands as c
+from semantica.pipeline.engine.core.decide import decide, settle
+from semantica.pipeline.events.definition import PipelineDefinition, RetryPolicy, StepDefinition
+from semantica.pipeline.events.envelope import first_break
+from semantica.pipeline.events.machines import PIPELINE_TABLE, PipelineStatus, StepStatus
+from semantica.pipeline.events.upcasters import Event
+from semantica.pipeline.events.values import ErrorInfo
+from semantica.pipeline.projections.catchup import load_run
+from semantica.pipeline.projections.progress import progress
+from semantica.pipeline.projections.run import Run, take_snapshot
+
+policies = st.builds(
+    RetryPolicy,
+    max_retries=st.integers(0, 3),
+    initial_delay=st.sampled_from([0.0, 0.5, 60.0]),
+    jitter=st.sampled_from([0.0, 0.5, 1.0]),
+    max_elapsed=st.sampled_from([None, None, 90.0]),
+)
+
+
+@st.composite
+def definitions(draw: st.DrawFn) -> PipelineDefinition:
+    """Any graph of up to 12 steps, declared in any order."""
+    size = draw(st.integers(1, 12))
+    steps = []
+    for i in range(size):
+        before = draw(st.lists(st.integers(0, i - 1), max_size=3, unique=True)) if i else []
+        steps.append(
+            StepDefinition(
+                f"s{i}",
+                "test",
+                tuple(f"s{j}" for j in before),
+                priority=draw(st.integers(0, 2)),
+                retry=draw(st.none() | policies),
+                at_most_once=draw(st.integers(0, 4)) == 0,
+            )
+        )
+    return PipelineDefinition("job", tuple(draw(st.permutations(steps))))
+
+
+def error(retryable: bool) -> ErrorInfo:
+    return ErrorInfo("builtins.OSError", "no", retryable=retryable)
+
+
+def outcomes(i: int, attempt: int, draw: float = 0.5) -> list[c.Command]:
+    """Everything that can be said about an attempt."""
+    return [
+        c.Complete(i, attempt, value(f"{i}/{attempt}"), 0.5, 0.1, {"items": 1}),
+        c.Fail(i, attempt, error(True), draw),
+        c.Fail(i, attempt, error(False), draw),
+        c.TimeOut(i, attempt, error(True), draw),
+        c.Report(i, attempt, 1, 2, "half"),
+        c.Cancelled(i, attempt, "abandoned"),
+    ]
+
+
+CONTROLS: list[c.Control] = [c.Pause(), c.Resume(), c.Stop(), c.Cancel()]
+RESUMABLE = (PipelineStatus.PAUSED, PipelineStatus.STOPPED, PipelineStatus.FAILED)
+BUSY = {"seed": st.integers(0, 2**16), "moves": st.integers(1, 12)}
+"""Before most things that happen there is some work, chosen by a seed: drawing each move would leave
+nothing to draw the rest from."""
+
+
+class Core(RuleBasedStateMachine):
+    """See the module."""
+
+    @initialize(
+        definition=definitions(),
+        on_failure=st.sampled_from(["stop", "continue"]),
+        parallelism=st.sampled_from([None, 1, 2, 3]),
+        retry=st.none() | policies,
+    )
+    def submit(self, definition: PipelineDefinition, **fields: Any) -> None:
+        submitted = submission(definition, data=value("input"), **fields)
+        self.shell = Shell(definition, submitted)
+        self.history = History(definition, submitted)
+        self.past: list[tuple[int, int]] = []
+        """Attempts that have been started, and may report again and again."""
+        self.percentage = 0.0
+        self.probed = 0
+
+    @property
+    def run(self) -> Run:
+        return self.shell.run
+
+    # -- what happens ------------------------------------------------------------------------
+
+    @rule(**BUSY)
+    def work(self, seed: int, moves: int) -> None:
+        """Steps start, report and end, and time passes."""
+        chance = Random(seed)
+        for _ in range(moves):
+            self.shell.claim_if_new()
+            startable, flights = self.shell.startable(), self.shell.in_flight()
+            if startable and (not flights or chance.random() < 0.6):
+                self.start(chance.choice(startable))
+            elif flights:
+                self.finish(*chance.choice(flights), chance)
+            elif self.shell.timers():
+                self.shell.now += chance.choice([1, int(1e9), int(60e9)])
+            elif self.shell.status in RESUMABLE and chance.random() < 0.3:
+                self.shell.turn(c.Resume())
+            self.hear_of_an_attempt_that_is_over(chance)
+            self.check()
+
+    def start(self, i: int) -> None:
+        (started,) = self.shell.turn(c.Start(i, "worker"))
+        self.past.append((i, self.run.state.steps[i].attempt))
+
+    def finish(self, i: int, attempt: int, chance: Random) -> None:
+        self.shell.turn(c.Report(i, attempt, 1, 2))
+        ending = chance.choice([0, 0, 0, 0, 1, 1, 1, 2, 3, 3])
+        if self.shell.status is PipelineStatus.CANCELLING:
+            ending = chance.choice([ending, 5])
+        self.shell.turn(outcomes(i, attempt, chance.random())[ending])
+        assert i not in self.run.state.running
+
+    def hear_of_an_attempt_that_is_over(self, chance: Random) -> None:
+        for i, attempt in chance.sample(self.past, min(2, len(self.past))):
+            if self.run.state.running.get(i) != attempt:
+                for outcome in outcomes(i, attempt):
+                    assert decide(self.run, outcome, self.shell.now) == []
+
+    @rule(command=st.sampled_from(CONTROLS), **BUSY)
+    def control(self, command: c.Control, seed: int, moves: int) -> None:
+        self.work(seed, moves)
+        if isinstance(command, c.Cancel) and seed % 3:
+            return  # what is cancelled is over: let most runs live longer
+        try:
+            self.shell.turn(command)
+        except c.Refused as refused:
+            assert RUN in str(refused)
+            assert str(self.shell.status) in str(refused)
+
+    @rule(lost=st.sampled_from([None, *CONTROLS]), **BUSY)
+    def crash(self, lost: c.Control | None, seed: int, moves: int) -> None:
+        """Perhaps with a decision that was folded, but not committed."""
+        self.work(seed, moves)
+        if lost:
+            with suppress(c.Refused):
+                self.shell.fold(decide(self.run, lost, self.shell.now))
+        self.shell.crash()
+        assert not self.run.state.running, "what the dead owner ran is over"
+
+    @precondition(lambda self: self.shell.deposed)
+    @rule(informed=st.booleans(), **BUSY)
+    def an_old_owner_returns(self, informed: bool, seed: int, moves: int) -> None:
+        self.work(seed, moves)
+        run, epoch = self.shell.deposed[seed % len(self.shell.deposed)]
+        if epoch == self.run.state.epoch:
+            return
+        before = list(self.shell.store.read_all()), self.shell.store.runs()
+        events: list[Event] = [completion("s0"), *settle(run)]
+        after = self.run.state.version if informed else run.state.version
+        refusal = self.shell.append(after, epoch, events)
+        assert refusal is not None
+        assert "epoch" in str(refusal)
+        assert before == (list(self.shell.store.read_all()), self.shell.store.runs())
+
+    @rule(snapshot=st.booleans(), seconds=st.sampled_from([0.001, 1, 59, 3600]), **BUSY)
+    def let_time_pass(self, snapshot: bool, seconds: float, seed: int, moves: int) -> None:
+        self.work(seed, moves)
+        self.shell.now += int(seconds * 1e9)
+        if snapshot:
+            self.shell.snapshot()
+
+    # -- what always holds -------------------------------------------------------------------
+
+    @invariant()
+    def check(self) -> None:
+        self.live_replayed_and_snapshot_with_tail_are_equal()
+        self.the_history_keeps_every_promise()
+        self.counters_are_what_counting_gives()
+        self.the_next_step_is_the_best_that_is_ready()
+        self.an_output_is_kept_exactly_as_long_as_it_is_needed()
+        self.progress_falls_only_after_a_reset()
+        self.whatever_is_asked_the_answer_is_lawful()
+
+    def live_replayed_and_snapshot_with_tail_are_equal(self) -> None:
+        replayed = load_run(self.shell.store, RUN, snapshots=False)
+        assert replayed.state == self.run.state
+        assert load_run(self.shell.store, RUN).state == self.run.state
+        assert take_snapshot(copy_of(self.run)) == take_snapshot(self.run)
+
+    def the_history_keeps_every_promise(self) -> None:
+        self.history.read(self.shell.store.read(f"run/{RUN}", self.history.version))
+        state = self.run.state
+        assert self.history.status == state.status
+        assert self.history.in_flight == {
+            self.run.graph.name(i): attempt for i, attempt in state.running.items()
+        }
+        row = self.shell.store.run(RUN)
+        assert row is not None
+        assert (row.status, row.owner, row.epoch) == (state.status, state.owner, state.epoch)
+
+    def counters_are_what_counting_gives(self) -> None:
+        state = self.run.state
+        status = [step.status for step in state.steps]
+        assert state.completed == status.count(StepStatus.COMPLETED)
+        assert state.skipped == status.count(StepStatus.SKIPPED)
+        assert state.cancelled == status.count(StepStatus.CANCELLED)
+        assert len(state.failed) == status.count(StepStatus.FAILED)
+        assert len(state.retrying) == status.count(StepStatus.RETRYING)
+        assert len(state.running) == status.count(StepStatus.RUNNING)
+        assert state.metrics == ({"items": state.completed} if state.completed else {})
+
+    def the_next_step_is_the_best_that_is_ready(self) -> None:
+        ready, first = self.shell.ready(), self.run.next_ready()
+        assert (first is not None) == bool(ready)
+        if first is not None:
+            priority = {i: self.run.graph.definition.steps[i].priority for i in ready}
+            assert priority[first] == max(priority.values())
+
+    def an_output_is_kept_exactly_as_long_as_it_is_needed(self) -> None:
+        graph, steps = self.run.graph, self.run.state.steps
+        for i, step in enumerate(steps):
+            takers = [j for j in graph.dependents[i] if steps[j].status != StepStatus.COMPLETED]
+            needed = step.status is StepStatus.COMPLETED and (takers or i in graph.sinks)
+            assert (step.output is not None) == bool(needed)
+
+    def progress_falls_only_after_a_reset(self) -> None:
+        now = progress(self.run, self.shell.now)
+        last = list(self.shell.store.read(f"run/{RUN}"))[-1].type
+        assert now.percentage >= self.percentage or last == "PipelineResumed"
+        self.percentage = now.percentage
+
+    def whatever_is_asked_the_answer_is_lawful(self) -> None:
+        """Every control, and everything that can be said about one step, on copies."""
+        self.probed = (self.probed + 1) % len(self.run.state.steps)
+        i = self.probed
+        attempt = self.run.state.steps[i].attempt
+        commands = [*CONTROLS, c.Start(i, "worker"), *outcomes(i, attempt)]
+        if (self.run.state.status, "PipelineClaimed") in PIPELINE_TABLE:
+            commands.append(c.Claim("owner", "host", 1, "1.0"))
+        for command in commands:
+            copy = copy_of(self.run)
+            try:
+                events = decide(copy, command, self.shell.now)
+            except c.Refused:
+                assert type(command) in (c.Pause, c.Resume, c.Stop, c.Cancel)
+                continue
+            for decision in (events, None):
+                for event in settle(copy) if decision is None else decision:
+                    version = copy.state.version + 1
+                    copy.apply(event, version=version, at=self.shell.now, epoch=10**6)
+
+    # -- what must happen in the end ---------------------------------------------------------
+
+    def teardown(self) -> None:
+        """Left in peace, every run ends."""
+        if not hasattr(self, "shell"):
+            return
+        moves = 0
+        while not self.shell.status.finished:
+            self.move_on()
+            moves += 1
+            assert moves < 200, f"stuck in {self.shell.status}"
+        self.the_history_keeps_every_promise()
+        assert first_break(self.shell.store.read(f"run/{RUN}")) is None
+
+    def move_on(self) -> None:
+        shell = self.shell
+        if shell.status is PipelineStatus.PENDING:
+            shell.claim()
+        elif shell.status in (PipelineStatus.PAUSED, PipelineStatus.STOPPED):
+            shell.turn(c.Resume())
+        elif shell.in_flight():
+            i, attempt = shell.in_flight()[0]
+            cancelling = shell.status is PipelineStatus.CANCELLING
+            shell.turn(outcomes(i, attempt)[5 if cancelling else 0])
+        elif shell.startable():
+            shell.turn(c.Start(shell.startable()[0], "worker"))
+        else:
+            shell.now = min(timer.due for timer in shell.timers())
+
+
+# Finding a small example of a failure may take minutes.
+TestCore = pytest.mark.timeout(600)(Core.TestCase)
+TestCore.settings = settings(max_examples=100, stateful_step_count=20, deadline=None)

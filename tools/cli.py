@@ -1,0 +1,357 @@
+"""The command line: ``semantica-pipeline``, or ``python -m semantica.pipeline``.
+
+The engine, and what shows its work, is imported by the command that needs it, so that ``--help``
+answers at once.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .group import Commands
+from .options import common, executing, pipeline_option
+from .terminal import PROGRAM
+
+if TYPE_CHECKING:
+    from ..engine.core.commands import Control
+
+
+@click.group(
+    cls=Commands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=f"'{PROGRAM} COMMAND --help' explains a command and gives examples. "
+    "Exit status: 0 success, 1 the run did not succeed, 2 bad input, 130 interrupted.",
+)
+@click.version_option(package_name="semantica-pipeline", prog_name=PROGRAM)
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Run pipelines whose every step is recorded, and go on where they were after a crash.
+
+    A RUN is named by its id, a unique beginning of its id, or its pipeline's name.
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+# Executing
+
+
+@cli.command(short_help="Run a pipeline and wait for its end.")
+@click.argument("target")
+@click.option("--data", metavar="JSON", help="The input of the first steps, or @FILE of JSON.")
+@click.option("--run-id", metavar="ID", help="Chosen by you: this run never runs twice.")
+@click.option("--name", metavar="NAME", help="Another name for the pipeline.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="STEP.KEY=VALUE",
+    help="Configure a step; the value is JSON, else text. May be repeated.",
+)  # fmt: skip
+@click.option(
+    "--on-failure", type=click.Choice(["stop", "continue"]), default="stop",
+    help="After a failure start nothing more, or go on with branches that do not depend on it.",
+)  # fmt: skip
+@click.option("--priority", type=int, default=0, metavar="N", help="Recorded with the run.")
+@click.option("--output", metavar="FILE", help="Write the output here, as JSON if it has a form.")
+@executing
+@common
+def run(
+    target: str,
+    data: str | None,
+    run_id: str | None,
+    name: str | None,
+    settings: tuple[str, ...],
+    on_failure: str,
+    priority: int,
+    output: str | None,
+    log: str | None,
+    as_json: bool,
+    **engine: Any,
+) -> int:
+    """Run a pipeline and wait for its end.
+
+    TARGET is a .yaml or .json file, module:attribute, or path/file.py:attribute; the attribute is
+    a pipeline, a builder, or a function without parameters that returns one. Relative paths are
+    meant from the current directory.
+
+    \b
+    Examples:
+      semantica-pipeline run documents.yaml
+      semantica-pipeline run documents.yaml --set ingest.source=letters --set chunk.chunk_size=300
+      semantica-pipeline run flows/nightly.py:pipeline --data @input.json --output result.json
+      semantica-pipeline run my_package.flows:build --run-id nightly-2026-07-01
+    """
+    from .executing import EngineOptions, execute, finish
+    from .finding import opened
+    from .loading import apply_settings, load, parse_data
+
+    options = EngineOptions(as_json=as_json, **engine)
+    value = parse_data(data)
+    options.prepare()
+    pipeline = load(target)
+    apply_settings(pipeline, settings)
+    if name is not None:
+        pipeline.name = name
+    with opened(log, durability=options.durability, create=True) as opened_log:
+        ended = execute(
+            opened_log,
+            options,
+            pipeline,
+            target,
+            data=value,
+            run_id=run_id,
+            priority=priority,
+            on_failure=on_failure,
+        )
+        return finish(opened_log, ended, as_json=as_json, output=output)
+
+
+@cli.command(short_help="Go on with runs whose process has died.")
+@click.argument("run", required=False)
+@pipeline_option
+@executing
+@common
+def recover(
+    run: str | None, target: str | None, log: str | None, as_json: bool, **engine: Any
+) -> int:
+    """Go on with runs whose process has died.
+
+    Takes over RUN, or every unfinished run that nobody works on, and waits for their end. Completed
+    steps are not executed again. Paused and stopped runs stay as they are: see resume.
+
+    \b
+    Examples:
+      semantica-pipeline recover
+      semantica-pipeline recover 0197c2 --pipeline flows/nightly.py:pipeline
+    """
+    from .executing import EngineOptions, finish, take_over
+    from .finding import find, holder, opened, unowned
+    from .loading import load
+    from .terminal import print_json
+
+    options = EngineOptions(as_json=as_json, **engine)
+    with opened(log, durability=options.durability) as opened_log:
+        store = opened_log.store
+        rows = unowned(store)
+        reason = "every run has ended, rests, or is being executed"
+        if run is not None:
+            row = find(store, run, for_control=True)
+            rows = [one for one in rows if one.run_id == row.run_id]
+            member = holder(store, row)
+            reason = f"run {row.run_id} ({row.name}) is {row.status}"
+            if member is not None:
+                reason += f", executed by process {member.pid} on {member.host}"
+        if not rows:
+            if as_json:
+                print_json({"recovered": 0, "reason": reason})
+            else:
+                click.echo(f"nothing to recover: {reason}")
+            return 0
+        options.prepare(several=len(rows) > 1)
+        pipeline = load(target) if target else None
+        ended = take_over(opened_log, options, rows, pipeline)
+        return finish(opened_log, ended, as_json=as_json)
+
+
+@cli.command(short_help="Go on with a paused, stopped or failed run.")
+@click.argument("run")
+@pipeline_option
+@executing
+@common
+def resume(run: str, target: str | None, log: str | None, as_json: bool, **engine: Any) -> int:
+    """Go on with a run that is paused, was stopped, or has failed.
+
+    If a living process holds the run, that one goes on with it; otherwise it is executed here.
+    Completed steps are not executed again.
+
+    \b
+    Examples:
+      semantica-pipeline resume nightly
+      semantica-pipeline resume 0197c2 --log runs.db --workers 8
+    """
+    from .attending import Ended
+    from .executing import EngineOptions, finish
+    from .executing import resume as go_on
+    from .finding import find, opened
+    from .loading import load
+    from .show import show_handed
+
+    options = EngineOptions(as_json=as_json, **engine)
+    with opened(log, durability=options.durability) as opened_log:
+        row = find(opened_log.store, run, for_control=True)
+        options.prepare()
+        pipeline = load(target) if target else None
+        outcome = go_on(opened_log, options, row, pipeline)
+        if isinstance(outcome, Ended):
+            return finish(opened_log, outcome, as_json=as_json)
+        show_handed(row, outcome, as_json)
+        return 0
+
+
+# Control
+
+
+def _control(log: str | None, run: str, as_json: bool, word: str) -> int:
+    from ..engine.core import commands
+    from ..events.machines import PipelineStatus
+    from .executing import send
+    from .finding import find, opened
+    from .show import show_control
+
+    status = PipelineStatus
+    choices: dict[str, tuple[Control, list[PipelineStatus]]] = {
+        "pause": (commands.Pause(), [status.PAUSING, status.PAUSED]),
+        "stop": (commands.Stop(), [status.STOPPING, status.STOPPED]),
+        "cancel": (commands.Cancel(), [status.CANCELLING, status.CANCELLED]),
+    }
+    command, expected = choices[word]
+    with opened(log) as opened_log:
+        row = find(opened_log.store, run, for_control=True)
+        row = send(opened_log, row, command, expected)
+        show_control(opened_log.store, row, row.status in expected, as_json)
+    return 0
+
+
+@cli.command(short_help="Let running steps finish and start no more, until resumed.")
+@click.argument("run")
+@common
+def pause(run: str, log: str | None, as_json: bool) -> int:
+    """Let the steps of RUN that are in flight finish and start no more, until it is resumed.
+
+    A paused run stays paused when its process ends.
+
+    \b
+    Example:
+      semantica-pipeline pause nightly
+    """
+    return _control(log, run, as_json, "pause")
+
+
+@cli.command(short_help="Let running steps finish and end the run; it can be resumed.")
+@click.argument("run")
+@common
+def stop(run: str, log: str | None, as_json: bool) -> int:
+    """Let the steps of RUN that are in flight finish, and end it. It can be resumed later.
+
+    \b
+    Example:
+      semantica-pipeline stop nightly
+    """
+    return _control(log, run, as_json, "stop")
+
+
+@cli.command(short_help="Interrupt a run and end it for good.")
+@click.argument("run")
+@common
+def cancel(run: str, log: str | None, as_json: bool) -> int:
+    """Interrupt the steps of RUN that are in flight, and end it for good.
+
+    \b
+    Example:
+      semantica-pipeline cancel 0197c2
+    """
+    return _control(log, run, as_json, "cancel")
+
+
+# Asking
+
+
+@cli.command(short_help="List the runs in the log.")
+@click.option("--name", metavar="NAME", help="Only runs of this pipeline.")
+@click.option("--status", metavar="STATUS", help="Only runs in this status.")
+@click.option("--limit", type=click.IntRange(min=1), default=50, metavar="N", show_default=True,
+              help="At most so many, the newest ones.")  # fmt: skip
+@common
+def runs(name: str | None, status: str | None, limit: int, log: str | None, as_json: bool) -> None:
+    """List the runs in the log, newest first.
+
+    \b
+    Examples:
+      semantica-pipeline runs
+      semantica-pipeline runs --status failed --json
+    """
+    from ..events.errors import nearest
+    from ..events.machines import PipelineStatus
+    from .finding import opened
+    from .show import show_runs
+
+    known = [str(one) for one in PipelineStatus]
+    if status is not None and status.lower() not in known:
+        hint = nearest(status, known) or f"; statuses: {', '.join(known)}"
+        raise click.UsageError(f"no status {status!r}{hint}")
+    statuses = [PipelineStatus(status.lower())] if status else None
+    with opened(log) as opened_log:
+        rows = opened_log.store.runs(name=name, statuses=statuses, limit=limit)
+        show_runs(opened_log.store, rows, as_json)
+
+
+@cli.command(short_help="Show how a run and its steps are doing.")
+@click.argument("run", required=False)
+@click.option("--all", "everything", is_flag=True, help="List every step, however many.")
+@common
+def status(run: str | None, everything: bool, log: str | None, as_json: bool) -> None:
+    """Show how RUN, or the newest run, and its steps are doing.
+
+    \b
+    Examples:
+      semantica-pipeline status
+      semantica-pipeline status nightly --json
+    """
+    from .finding import find, newest, opened
+    from .show import show_status
+
+    with opened(log) as opened_log:
+        row = newest(opened_log.store) if run is None else find(opened_log.store, run)
+        show_status(opened_log.store, row, everything=everything, as_json=as_json)
+
+
+@cli.command(short_help="List what is recorded of a run.")
+@click.argument("run", required=False)
+@click.option("--type", "types", multiple=True, metavar="TYPE",
+              help="Only events of this type, such as StepFailed. May be repeated.")  # fmt: skip
+@click.option("--after", type=click.IntRange(min=0), default=0, metavar="N",
+              help="Only events after version N.")  # fmt: skip
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many.")
+@common
+def events(
+    run: str | None,
+    types: tuple[str, ...],
+    after: int,
+    limit: int | None,
+    log: str | None,
+    as_json: bool,
+) -> None:
+    """List what is recorded of RUN, or of the newest run: version, time, event, step, and more.
+
+    With --json, each line is an object with the whole event.
+
+    \b
+    Examples:
+      semantica-pipeline events
+      semantica-pipeline events nightly --type StepFailed --type StepTimedOut
+      semantica-pipeline events 0197c2 --json | jq .payload
+    """
+    from ..events.errors import nearest
+    from ..events.upcasters import EVENT_TYPES
+    from .finding import find, newest, opened
+    from .show import show_event
+    from .terminal import terminal_width
+
+    for kind in types:
+        if kind not in EVENT_TYPES:
+            hint = nearest(kind, EVENT_TYPES) or f"; types: {', '.join(EVENT_TYPES)}"
+            raise click.UsageError(f"no event type {kind!r}{hint}")
+    width = terminal_width()
+    with opened(log) as opened_log:
+        store = opened_log.store
+        row = newest(store) if run is None else find(store, run)
+        chosen = (one for one in store.read(row.stream, after) if not types or one.type in types)
+        for envelope in islice(chosen, limit):
+            show_event(envelope, width, as_json)
+
+
+def main() -> None:
+    """The entry point. Ends the process with the exit status."""
+    cli(prog_name=PROGRAM)

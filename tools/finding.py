@@ -1,0 +1,127 @@
+"""The log that a command works on, and the run that its user means."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..engine.logs import DEFAULT_LOG, open_log
+from ..events.directory import RunRow
+from ..events.errors import AmbiguousRun, RunNotFound
+from ..events.machines import PipelineStatus
+from ..events.memory import MemoryStore
+from ..events.store import Member, Store
+from .terminal import PROGRAM, BadInput
+
+if TYPE_CHECKING:
+    from ..events.sqlite import Durability
+
+ENOUGH = 8
+"""Runs that an error message lists."""
+
+
+class Log(NamedTuple):
+    """An open log: its store, and what engines of this process open it by."""
+
+    store: Store
+    name: str | Store | None
+
+
+@contextmanager
+def opened(
+    log: str | None, *, durability: Durability = "full", create: bool = False
+) -> Iterator[Log]:
+    """A log, until the end of the block.
+
+    Args:
+        log: As in ``--log``; None for ``$PIPELINE_LOG``, else the default.
+        create: Whether it may be new; otherwise it is an error if there is none.
+
+    Raises:
+        BadInput: There is no such log.
+        LogError: It cannot be used.
+    """
+    name = log or os.environ.get("PIPELINE_LOG") or None
+    if name == ":memory:":
+        if not create:
+            raise BadInput("a log in memory ends with its process; name a file with --log")
+        memory = MemoryStore()
+        yield Log(memory, memory)
+        return
+    path = Path((name or DEFAULT_LOG).removeprefix("sqlite:///")).expanduser()
+    if not create and not _foreign(name) and not path.exists():
+        raise BadInput(f"no log at {path.absolute()}; name one with --log or PIPELINE_LOG")
+    shared = open_log(name, durability)
+    try:
+        yield Log(shared.store, name)
+    finally:
+        shared.leave()
+
+
+def _foreign(name: str | None) -> bool:
+    """Names another kind of store than a file; opening it says what is possible."""
+    return name is not None and "://" in name and not name.startswith("sqlite:///")
+
+
+def newest(store: Store) -> RunRow:
+    """The run that was submitted last. Raises RunNotFound."""
+    rows = store.runs(limit=1)
+    if not rows:
+        raise RunNotFound(f"{store.location} holds no runs yet")
+    return rows[0]
+
+
+def find(store: Store, text: str, *, for_control: bool = False) -> RunRow:
+    """The run of that id, of that pipeline name (the newest), or of that unique prefix of an id.
+
+    Args:
+        for_control: Of several runs of a name the one that goes on, not the newest.
+
+    Raises:
+        RunNotFound: There is none.
+        AmbiguousRun: Several are meant.
+    """
+    row = store.run(text)
+    if row is not None:
+        return row
+    if for_control:
+        going = [s for s in PipelineStatus if not s.finished and s is not PipelineStatus.STOPPED]
+        rows = store.runs(name=text, statuses=going, limit=100)
+        if rows:
+            return _only(rows, f"runs of {text!r} go on")
+    rows = store.runs(name=text, limit=1)
+    if rows:
+        return rows[0]
+    rows = [row for row in store.runs() if row.run_id.startswith(text)] if text else []
+    if not rows:
+        raise RunNotFound(
+            f"no run with the id or name {text!r} in {store.location}; "
+            f"'{PROGRAM} runs' lists what there is"
+        )
+    return _only(rows, f"runs begin with {text!r}")
+
+
+def _only(rows: list[RunRow], what: str) -> RunRow:
+    if len(rows) == 1:
+        return rows[0]
+    listing = ", ".join(row.run_id for row in rows[:ENOUGH])
+    more = ", ..." if len(rows) > ENOUGH else ""
+    raise AmbiguousRun(f"{len(rows)} {what}; name one by its id: {listing}{more}")
+
+
+def holder(store: Store, row: RunRow) -> Member | None:
+    """The living engine that has the run in its hands, if any."""
+    ended = row.status.finished or row.status is PipelineStatus.STOPPED
+    if row.owner is None or ended or not store.alive(row.owner, time.time_ns()):
+        return None
+    return next((member for member in store.members() if member.id == row.owner), None)
+
+
+def unowned(store: Store) -> list[RunRow]:
+    """The active runs that nobody works on, oldest first."""
+    active = [status for status in PipelineStatus if status.active]
+    return [row for row in reversed(store.runs(statuses=active)) if holder(store, row) is None]
