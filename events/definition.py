@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from math import isfinite
 from typing import Any
 
 import msgspec
@@ -49,7 +48,7 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     def __post_init__(self) -> None:
         for name in ("max_retries", "initial_delay", "backoff_factor", "max_delay", "max_elapsed"):
             amount = getattr(self, name)
-            if amount is not None and not (isfinite(amount) and amount >= 0):
+            if amount is not None and not 0 <= amount < 2**63:
                 raise ValueError(f"RetryPolicy.{name} must be finite and not negative")
         strategy = RetryStrategy(self.strategy)  # text is as good; a wrong one is an error
         msgspec.structs.force_setattr(self, "strategy", strategy)

@@ -116,10 +116,10 @@ values = st.recursive(
     ),
     max_leaves=8,
 )
-seconds = st.floats(0, allow_nan=False)
+seconds = st.floats(0, 1e9)
 policies = st.builds(
     RetryPolicy,
-    max_retries=st.integers(0),
+    max_retries=st.integers(0, 2**62),
     strategy=st.sampled_from(RetryStrategy),
     initial_delay=seconds,
     backoff_factor=seconds,

@@ -10,10 +10,9 @@ from contextlib import suppress
 from random import Random
 from typing import Any
 
-import pytest
 from contract.runs import completed as completion
 from contract.runs import submission, value
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -301,6 +300,11 @@ class Core(RuleBasedStateMachine):
             shell.now = min(timer.due for timer in shell.timers())
 
 
-# Finding a small example of a failure may take minutes.
-TestCore = pytest.mark.timeout(600)(Core.TestCase)
-TestCore.settings = settings(max_examples=100, stateful_step_count=20, deadline=None)
+TestCore = Core.TestCase
+# To hunt a failure, add Phase.shrink: finding a small example may take minutes.
+TestCore.settings = settings(
+    max_examples=150,
+    stateful_step_count=20,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+)
