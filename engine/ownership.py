@@ -31,7 +31,7 @@ from ..events.upcasters import to_event
 from ..projections.catchup import load_run
 from ..projections.run import Run
 from .core import commands as c
-from .core.decide import decide
+from .core.decide import decide, settle
 from .live import LiveRun, Owner, Waiter
 from .logger import logger
 from .model import Handler
@@ -210,13 +210,17 @@ class Ownership:
         row = self._store.run(run_id)
         if row is None:
             raise RunNotFound(f"no run {run_id!r} in {self._store.location}")
+        run = load_run(self._store, run_id)
         if self._owned(row):
+            decide(run, command, self._loop.now)  # refused here rather than in the owner's log
             text = msgspec.json.encode(command)
             self._store.send(row.stream, text, actor=actor, at=self._loop.now)
-            return
-        run = load_run(self._store, run_id)
-        goes_on = isinstance(command, c.Resume) and row.status.active
-        if decide(run, command, self._loop.now) or goes_on:
+        elif row.status.active:
+            # Its owner is gone: let what that one had been told come to its end first.
+            live = self.claim(owner, run_id, handlers, run)
+            self._loop.record(live, settle(run))
+            self._decide(live, command, actor)
+        elif decide(run, command, self._loop.now):
             self._decide(self.claim(owner, run_id, handlers, run), command, actor)
 
     def _decide(self, live: LiveRun, command: c.Control, actor: str) -> None:
@@ -349,6 +353,7 @@ class Ownership:
             )
             for waiter in live.waiters:
                 waiter.resolve(partial(waiter.future.set_exception, error))
+        self._stop_following(owner)
         if owner.expires:
             try:
                 self._store.leave(owner.id)
@@ -357,6 +362,17 @@ class Ownership:
         self._loop.owners.pop(owner.id, None)
         owner.backend.close()
         closing.done(left)
+
+    def _stop_following(self, owner: Owner) -> None:
+        for run_id, followed in list(self._followed.items()):
+            rest = [one for one in followed if one.owner is not owner]
+            self._followed[run_id] = rest
+            if not rest:
+                del self._followed[run_id]
+            error = EngineClosed(f"run {run_id} goes on elsewhere and this engine was closed")
+            for one in followed:
+                if one.owner is owner:
+                    one.waiter.resolve(partial(one.waiter.future.set_exception, error))
 
     def fail(self, error: Exception) -> None:
         """The loop failed: whoever waits is told."""

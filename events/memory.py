@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from .artifacts import MemoryArtifacts
 from .directory import RunRow, advance, concerns, stream_of
@@ -35,7 +35,9 @@ class MemoryStore:
             directory = dict[str, RunRow]()
             heads = dict[str, tuple[int, int, bytes]]()
             recorded: list[Envelope] = []
-            answers = [self._prepare(batch, heads, directory, recorded) for batch in batches]
+            answers = in_turn(
+                batches, lambda batch: self._prepare(batch, heads, directory, recorded)
+            )
             # Nothing can fail from here on: all of it becomes visible together.
             for envelope in recorded:
                 self._log.append(envelope)
@@ -170,6 +172,20 @@ class MemoryStore:
 
     def close(self) -> None:
         """Nothing to release."""
+
+
+def in_turn(
+    batches: Sequence[Batch], append: Callable[[Batch], AppendRefused | None]
+) -> list[AppendRefused | None]:
+    """Append batch by batch; what follows a refused one in its stream is refused as well."""
+    refused: dict[str, AppendRefused] = {}
+    answers: list[AppendRefused | None] = []
+    for batch in batches:
+        answer = refused.get(batch.stream) or append(batch)
+        if answer is not None:
+            refused[batch.stream] = answer
+        answers.append(answer)
+    return answers
 
 
 def refuse(batch: Batch, version: int, epoch: int) -> AppendRefused | None:

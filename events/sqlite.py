@@ -13,7 +13,7 @@ from .directory import RunRow, advance, concerns
 from .envelope import GENESIS, Envelope, NewEvent, chain
 from .errors import AppendRefused
 from .machines import PipelineStatus
-from .memory import refuse
+from .memory import in_turn, refuse
 from .sqlite_connection import Connection, Durability, beside
 from .sqlite_file import LifeLock
 from .store import Batch, InboxItem, Member, Snapshot
@@ -61,7 +61,7 @@ class SqliteStore:
         self, batches: Sequence[Batch], *, taken: Sequence[int] = ()
     ) -> list[AppendRefused | None]:
         with self._writing() as connection:
-            answers = [self._append(connection, batch) for batch in batches]
+            answers = in_turn(batches, lambda batch: self._append(connection, batch))
             connection.executemany("DELETE FROM inbox WHERE id = ?", [(item,) for item in taken])
             return answers
 

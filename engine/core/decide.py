@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from msgspec.structs import replace
+
 from ...events import pipeline as p
 from ...events import step as s
 from ...events.definition import RetryPolicy
@@ -57,6 +59,7 @@ def _ending(run: Run, memory: float | None) -> Event:
         first = min(state.failed, key=lambda i: state.failed[i])
         cause = state.steps[first].error
         assert cause is not None  # the fold keeps the error of every failed step
+        cause = replace(cause, traceback=None)  # which the step's own event has
         return p.PipelineFailed(run.graph.name(first), cause, len(state.failed), memory)
     return p.PipelineCompleted(tuple(state.steps[i].version for i in run.graph.sinks), memory)
 

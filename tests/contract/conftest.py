@@ -1,0 +1,24 @@
+"""Every store must pass every test of this folder; another one joins by a line in ``STORES``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from semantica.pipeline.events.memory import MemoryStore
+from semantica.pipeline.events.sqlite import SqliteStore
+from semantica.pipeline.events.store import Store
+
+STORES: dict[str, Callable[[Path], Store]] = {
+    "memory": lambda folder: MemoryStore(),
+    "sqlite": lambda folder: SqliteStore(folder / "pipeline.db", durability="off"),
+}
+
+
+@pytest.fixture(params=STORES)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    made = STORES[request.param](tmp_path)
+    yield made
+    made.close()
