@@ -96,6 +96,7 @@ class ExecutionEngine(Queries):
         self._finalizer = weakref.finalize(self, _retire, self._shared, self._owner)
         self._finalizer.atexit = False  # the loops drain by themselves at exit
         self._mentioned: set[str] = set()
+        self._unrecorded = False
 
     # -- executing ---------------------------------------------------------------------------
 
@@ -148,7 +149,8 @@ class ExecutionEngine(Queries):
     ) -> PipelineFuture:
         """Begin a run; its future is for ``.result()`` and for ``await`` alike.
 
-        Arguments and errors are those of :meth:`execute_pipeline`.
+        Returns at once; the run is recorded with the loop's next commit, and every later call on
+        this engine finds it. Arguments and errors are those of :meth:`execute_pipeline`.
         """
         loop = self._open().loop
         if on_failure not in ("stop", "continue"):
@@ -167,7 +169,16 @@ class ExecutionEngine(Queries):
         )
         waiter = self._waiter(submission.run_id, progress_callback)
         loop.post(partial(loop.ownership.submit, self._owner, submission, waiter))
+        self._unrecorded = True
         return waiter.future
+
+    def _catch_up(self) -> None:
+        if self._unrecorded:
+            self._unrecorded = False
+            loop = self._open().loop
+            recorded: Future[None] = Future()
+            loop.post(partial(loop.reply, recorded, None))  # after the commit of its turn
+            recorded.result()
 
     def _validate(self, pipeline: Pipeline) -> list[str]:
         from .validator import PipelineValidator  # what only asks for a status does not need it

@@ -18,6 +18,7 @@ from .attempt import Attempt
 from .backends.backend import Backend
 from .context import Context
 from .core.decide import may_start, retry_policy
+from .logger import logger
 from .model import Handler, fingerprint
 from .notify import Notifier
 from .result import PipelineFuture
@@ -166,6 +167,7 @@ class LiveRun:
             warning = f"step {definition.name!r}: its handler changed since the run was submitted"
             if fingerprint(handler) != definition.fingerprint and warning not in self.warnings:
                 self.warnings.append(warning)
+                logger().warning(warning, run=self.run.run_id)
         return handler
 
     @property

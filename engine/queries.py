@@ -23,6 +23,10 @@ class Queries(ABC):
     def _open(self) -> SharedLoop:
         """The log that is asked."""
 
+    @abstractmethod
+    def _catch_up(self) -> None:
+        """Wait until the runs that this engine has been given are recorded."""
+
     def get_status(self, pipeline_id: str) -> PipelineStatus:
         """The status of a run, by its id or its pipeline's name (this engine's newest run of that
         name, else the newest in the log). Raises RunNotFound."""
@@ -51,6 +55,7 @@ class Queries(ABC):
             ValueError: An unknown status.
         """
         statuses = None if status is None else [PipelineStatus(status)]
+        self._catch_up()
         return self._open().store.runs(name=name, statuses=statuses)
 
     def history(self, pipeline_id: str) -> list[Envelope]:
@@ -73,6 +78,7 @@ class Queries(ABC):
             AmbiguousRun: ``for_control``, and several active runs have this name.
         """
         store = self._open().store
+        self._catch_up()
         row = store.run(pipeline_id)
         if row is not None:
             return row

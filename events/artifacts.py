@@ -65,21 +65,19 @@ class FileArtifacts:
     Args:
         folder: Created when the first artifact is written, mode 0700.
         sync: Sync file and folder before returning; False only with ``durability="off"``.
+        log: The file of the log, which holds small values: who can write there is not trusted.
     """
 
-    def __init__(self, folder: Path, *, sync: bool = True) -> None:
+    def __init__(self, folder: Path, *, sync: bool = True, log: Path | None = None) -> None:
         self.folder = folder
+        self._log = log
         self._sync = sync
         self._known: set[str] = set()
         self._lock = threading.Lock()
 
     @property
     def trusted(self) -> bool:
-        try:
-            mode = self.folder.stat().st_mode
-        except FileNotFoundError:
-            return True
-        return not mode & (stat.S_IWGRP | stat.S_IWOTH)
+        return _only_ours(self.folder) and (self._log is None or _only_ours(self._log))
 
     def put(self, data: bytes) -> str:
         digest = digest_of(data)
@@ -142,6 +140,16 @@ class FileArtifacts:
                     if self._sync:
                         _sync_path(path.parent)
             self._known.add(folder.name)
+
+
+def _only_ours(path: Path) -> bool:
+    """Nobody but us (and root) can write there."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return True
+    writable = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return not writable and found.st_uid in (0, os.geteuid())
 
 
 def _sync_path(path: Path) -> None:

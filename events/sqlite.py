@@ -53,7 +53,9 @@ class SqliteStore:
         self._reading, self._writing = self._connection.reading, self._connection.writing
         self._lives: dict[str, LifeLock] = {}
         self._data_version = self._read_data_version()
-        self.artifacts = FileArtifacts(beside(self.path, ".artifacts"), sync=durability != "off")
+        self.artifacts = FileArtifacts(
+            beside(self.path, ".artifacts"), sync=durability != "off", log=self.path
+        )
 
     # -- events ------------------------------------------------------------------------------
 
@@ -296,7 +298,7 @@ def _to_envelope(found: Sequence[Any]) -> Envelope:
         actor,
         epoch,
         encoding,
-        payload.encode(),
+        payload.encode() if isinstance(payload, str) else bytes(payload),  # tampered with
         digest,
     )
 

@@ -102,8 +102,10 @@ class Connection:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """The connection, for a short read. Raises LogError."""
+        self._check_process()
         with self._lock:
-            self._check_usable()
+            if self._closed:
+                raise LogError(f"{self.location} has been closed")
             with explained(self.location):
                 yield self._connection
 
@@ -121,13 +123,12 @@ class Connection:
                 raise
             self._checkpoint_if_due(connection)
 
-    def _check_usable(self) -> None:
+    def _check_process(self) -> None:
+        """Before the lock, which another thread may have held at the fork: for ever, here."""
         if os.getpid() != self._pid:
             raise LogError(
                 f"{self.location} was opened before a fork; open it in the child process instead"
             )
-        if self._closed:
-            raise LogError(f"{self.location} has been closed")
 
     def _checkpoint_if_due(self, connection: sqlite3.Connection) -> None:
         self._commits += 1
@@ -151,8 +152,10 @@ class Connection:
 
     def close(self) -> None:
         """Close; the last one to do so carries the WAL over. Closing twice does nothing."""
+        if self.closed:
+            return
         with self._lock:
-            if self.closed:
+            if self._closed:
                 return
             self._closed = True
             with explained(self.location), self._commit_lock:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ NETWORK = frozenset(
     | {"fuse.sshfs", "fuse.glusterfs"}
 )
 """File systems whose locks do not exclude other machines."""
+_ESCAPED = re.compile(r"\\([0-7]{3})")  # blanks and backslashes in /proc/self/mountinfo
 REPORT_AFTER = 5.0
 """Seconds of waiting for another process's commit after which it is named in the log."""
 
@@ -32,9 +34,9 @@ def prepare(path: Path) -> bool:
         LogUnavailable: The folder cannot be made or written, or is on a network file system.
         NotALog: There is something else at ``path``.
     """
-    if path.is_dir():
-        raise NotALog(f"{path} is a folder; name a file, such as {path / 'pipeline.db'}")
     try:
+        if path.is_dir():
+            raise NotALog(f"{path} is a folder; name a file, such as {path / 'pipeline.db'}")
         path.parent.mkdir(parents=True, exist_ok=True)
         kind = file_system(path.parent)
         if kind in NETWORK:
@@ -44,9 +46,11 @@ def prepare(path: Path) -> bool:
             )
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     except FileExistsError:
-        if not path.is_file():
-            raise NotALog(f"{path} exists and is not a file") from None
-        return False
+        if path.is_file():
+            return False
+        at_fault = path if path.exists() else path.parent
+        expected = "file" if at_fault is path else "folder"
+        raise NotALog(f"{at_fault} exists and is not a {expected}") from None
     except OSError as error:
         raise LogUnavailable(
             f"cannot create the log {path}: {error.strerror}; "
@@ -65,7 +69,7 @@ def file_system(path: Path) -> str:
     resolved = path.resolve()
     for line in mounts:
         head, _, tail = line.partition(" - ")
-        point = Path(head.split()[4].encode().decode("unicode_escape", "replace"))
+        point = Path(_ESCAPED.sub(lambda found: chr(int(found[1], 8)), head.split()[4]))
         if len(point.parts) >= best and resolved.is_relative_to(point):
             best, kind = len(point.parts), tail.split()[0]
     return kind

@@ -14,7 +14,30 @@ ROOT = Path(__file__).parents[1]
 LAYERS = ["events", "projections", "engine", "tools"]
 FILES = sorted(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py"))
 IMPURE = set(
-    ["time", "datetime", "random", "secrets", "uuid", "uuid_utils", "threading", "concurrent", "queue", "asyncio", "multiprocessing", "subprocess", "signal", "socket", "sqlite3", "sqlite_utils", "structlog", "logging", "os", "io", "pathlib", "shutil"]
+    [
+        "time",
+        "datetime",
+        "random",
+        "secrets",
+        "uuid",
+        "uuid_utils",
+        "threading",
+        "concurrent",
+        "queue",
+        "asyncio",
+        "multiprocessing",
+        "subprocess",
+        "signal",
+        "socket",
+        "sqlite3",
+        "sqlite_utils",
+        "structlog",
+        "logging",
+        "os",
+        "io",
+        "pathlib",
+        "shutil",
+    ]
 )
 
 

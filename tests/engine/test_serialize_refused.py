@@ -60,7 +60,11 @@ STEP = '{"name": "a", "type": "t", %s}'
         (STEP % '"retry": 5', "steps[0].retry: ", "a mapping"),
         (STEP % '"retry": {"max_retry": 5}', "steps[0].retry: ", "did you mean 'max_retries'?"),
         (STEP % '"retry": {"max_retries": "5"}', "steps[0].retry.max_retries: ", "str"),
-        (STEP % '"retry": {"max_retries": -1}', "steps[0].retry: ", "must be finite and not negative"),
+        (
+            STEP % '"retry": {"max_retries": -1}',
+            "steps[0].retry: ",
+            "must be finite and not negative",
+        ),
         (STEP % '"retry": {"strategy": "expo"}', "steps[0].retry.strategy: ", "exponential"),
         (STEP % '"retry": {"retryable_errors": [5]}', "steps[0].retry.retryable_errors: ", "names"),
     ],
