@@ -9,7 +9,6 @@ from typing import Any, Self
 
 from ..events.definition import RetryPolicy
 from ..events.errors import PipelineValidationError, nearest
-from . import serialize as texts
 from .model import RESERVED_OPTIONS, Handler, Pipeline, PipelineStep
 from .validator import Finding, PipelineValidator, ValidationResult
 
@@ -150,7 +149,9 @@ class PipelineBuilder:
         self, pipeline: Pipeline, format: str = "json", *, allow_pickle: bool = False
     ) -> str:
         """The text of ``pipeline``; see :func:`.serialize.serialize`."""
-        return texts.serialize(pipeline, format, allow_pickle=allow_pickle)
+        from .serialize import serialize  # who only builds does not need it
+
+        return serialize(pipeline, format, allow_pickle=allow_pickle)
 
     def deserialize(
         self,
@@ -160,7 +161,9 @@ class PipelineBuilder:
         allow_pickle: bool = False,
     ) -> Pipeline:
         """The pipeline of a text; see :func:`.serialize.deserialize`."""
-        return texts.deserialize(data, format, allow_pickle=allow_pickle)
+        from .serialize import deserialize  # who only builds does not need it
+
+        return deserialize(data, format, allow_pickle=allow_pickle)
 
     def _built(self, name: str, metadata: Mapping[str, Any]) -> Pipeline:
         incoming: dict[str, list[str]] = {}

@@ -10,16 +10,13 @@ from functools import partial
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..events.artifacts import digest_of
-from ..events.codec import Value, encode
-from ..events.definition import PipelineDefinition, RetryPolicy
+from ..events.definition import RetryPolicy
 from ..events.errors import (
     EngineClosed,
     LogError,
     PipelineValidationError,
 )
 from ..events.machines import PipelineStatus
-from ..events.pipeline import PipelineSubmitted
 from ..events.store import Store
 from ..projections.progress import Progress
 from .backends.threads import ThreadBackend
@@ -28,11 +25,12 @@ from .core import commands as c
 from .live import Owner, Waiter
 from .logger import logger
 from .logs import SharedLoop, open_log
-from .model import Handler, Pipeline, define, definition_bytes
+from .model import Handler, Pipeline, define
 from .notify import Notifier
 from .queries import Queries
 from .requests import Submission, Unfinished
 from .result import ExecutionResult, PipelineFuture
+from .submission import actor, checked_id, handlers_of, new_id, submitted
 
 if TYPE_CHECKING:
     from ..events.sqlite import Durability
@@ -158,13 +156,23 @@ class ExecutionEngine(Queries):
         warnings = self._validate(pipeline)
         definition = define(pipeline, allow_pickle=self.allow_pickle)
         self._mention_unfinished(pipeline.name)
+        event = submitted(
+            definition,
+            data,
+            self._open().store.artifacts,
+            engine=self.id,
+            priority=priority,
+            on_failure=on_failure,
+            retry=self.retry,
+            allow_pickle=self.allow_pickle,
+        )
         submission = Submission(
-            run_id=_checked_id(run_id) if run_id is not None else _new_id(),
+            run_id=checked_id(run_id) if run_id is not None else new_id(),
             given=run_id is not None,
-            event=self._submitted(definition, data, priority, on_failure),
+            event=event,
             definition=definition,
-            handlers=_handlers(pipeline),
-            actor=_actor(),
+            handlers=handlers_of(pipeline),
+            actor=actor(),
             warnings=warnings,
         )
         waiter = self._waiter(submission.run_id, progress_callback)
@@ -187,24 +195,6 @@ class ExecutionEngine(Queries):
         if not result.valid:
             raise PipelineValidationError(pipeline.name, result.errors)
         return list(result.warnings)
-
-    def _submitted(
-        self, definition: PipelineDefinition, data: Any, priority: int, on_failure: str
-    ) -> PipelineSubmitted:
-        artifacts = self._open().store.artifacts
-        text = definition_bytes(definition)
-        return PipelineSubmitted(
-            name=definition.name,
-            definition=Value.of_text(text, artifacts),
-            identity=digest_of(definition_bytes(_without_fingerprints(definition))),
-            data=encode(data, artifacts, allow_pickle=self.allow_pickle),
-            engine=self.id,
-            on_failure=on_failure,
-            priority=priority,
-            parallelism=definition.parallelism,
-            retry=self.retry,
-            allow_pickle=self.allow_pickle,
-        )
 
     def _waiter(self, run_id: str, callback: ProgressCallback | None = None) -> Waiter:
         future = PipelineFuture(run_id)
@@ -242,7 +232,7 @@ class ExecutionEngine(Queries):
             The runs' futures.
         """
         pipelines = [pipeline] if isinstance(pipeline, Pipeline) else list(pipeline or ())
-        handlers = {one.name: _handlers(one) for one in pipelines}
+        handlers = {one.name: handlers_of(one) for one in pipelines}
         loop = self._open().loop
         reply: Future[list[PipelineFuture]] = Future()
         loop.post(partial(loop.ownership.recover, self._owner, handlers, reply))
@@ -270,7 +260,7 @@ class ExecutionEngine(Queries):
 
         Returns, Raises: as :meth:`pause_pipeline`.
         """
-        return self._control(pipeline_id, c.Resume(), _handlers(pipeline) if pipeline else {})
+        return self._control(pipeline_id, c.Resume(), handlers_of(pipeline) if pipeline else {})
 
     def stop_pipeline(self, pipeline_id: str) -> bool:
         """Let what runs finish and end the run; it may be resumed. As :meth:`pause_pipeline`."""
@@ -308,7 +298,7 @@ class ExecutionEngine(Queries):
                 self._owner,
                 row.run_id,
                 command,
-                _actor(),
+                actor(),
                 handlers or {},
                 reply,
             )
@@ -374,39 +364,6 @@ def _retire(shared: SharedLoop, owner: Owner) -> None:
         threading.Thread(target=shared.leave, daemon=True).start()
 
     shared.loop.post(partial(shared.loop.ownership.close, owner, False, released))
-
-
-def _handlers(pipeline: Pipeline) -> dict[str, Handler]:
-    return {step.name: step.handler for step in pipeline.steps if callable(step.handler)}
-
-
-def _without_fingerprints(definition: PipelineDefinition) -> PipelineDefinition:
-    from msgspec.structs import replace
-
-    steps = tuple([replace(step, fingerprint=None) for step in definition.steps])
-    return replace(definition, steps=steps)
-
-
-def _new_id() -> str:
-    from uuid_utils.compat import uuid7
-
-    return str(uuid7())
-
-
-def _checked_id(run_id: str) -> str:
-    if not isinstance(run_id, str) or not 0 < len(run_id) <= 200 or not run_id.isprintable():
-        raise ValueError(f"a run_id is 1 to 200 printable characters, not {run_id!r}")
-    return run_id
-
-
-def _actor() -> str:
-    """Who asks: user and process, for the audit."""
-    import getpass
-
-    try:
-        return f"{getpass.getuser()}/{os.getpid()}"
-    except (KeyError, OSError):  # a user id without a name
-        return f"uid{os.getuid()}/{os.getpid()}"
 
 
 _ACTIVE = [status for status in PipelineStatus if status.active]

@@ -169,8 +169,7 @@ class Loop:
     def _queue(self, live: LiveRun) -> None:
         if not live.queued and live.can_start():
             live.queued = True
-            entry = (-live.run.state.priority, next(self._order), live)
-            heappush(live.owner.queue, entry)
+            heappush(live.owner.queue, (-live.run.state.priority, next(self._order), live))
 
     def _start_one(self, owner: Owner, worker: str) -> bool:
         live = heappop(owner.queue)[2]
@@ -399,5 +398,3 @@ _PERFORM: dict[type[Any], Callable[[Loop, LiveRun, Any], None]] = {
     Interrupt: Loop._interrupt,
     Wake: Loop._wake,
 }
-
-__all__ = ["Loop", "Message"]

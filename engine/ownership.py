@@ -7,7 +7,6 @@ thread; what they are asked from outside, they answer after the commit of the tu
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from functools import partial
@@ -149,7 +148,7 @@ class Ownership:
         live.owner.runs[live.run.run_id] = live
 
     def _claim_command(self, owner: Owner) -> c.Claim:
-        return c.Claim(owner.id, socket.gethostname(), os.getpid(), code_version())
+        return c.Claim(owner.id, os.uname().nodename, os.getpid(), code_version())
 
     def _owned(self, row: RunRow) -> bool:
         """Whether somebody other than this loop holds the run."""
@@ -276,7 +275,7 @@ class Ownership:
         if owner.expires - self._loop.now > LEASE * 1e9 * 2 / 3:
             return
         expires = self._loop.now + int(LEASE * 1e9)
-        self._store.join(Member(owner.id, socket.gethostname(), os.getpid(), expires))
+        self._store.join(Member(owner.id, os.uname().nodename, os.getpid(), expires))
         owner.expires = expires
 
     def _read_inbox(self) -> None:

@@ -152,8 +152,6 @@ def _numpy_plain(value: Any) -> Any:
         return None
     if value.dtype.hasobject or value.dtype.names is not None or not value.dtype.itemsize:
         return None
-    if isinstance(value, (np.str_, np.bytes_)) and value[-1:] in ("\0", b"\0"):
-        return None  # arrays strip trailing NULs
     data = np.ascontiguousarray(value).tobytes()
     shape = list(value.shape) if type(value) is np.ndarray else None
     return {

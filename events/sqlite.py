@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import socket
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -227,7 +227,7 @@ class SqliteStore:
         """Remove members of this host whose process is gone."""
         for member in self.members():
             path = self._life_path(member.id)
-            if member.host == socket.gethostname() and not LifeLock.is_held(path):
+            if member.host == os.uname().nodename and not LifeLock.is_held(path):
                 self.leave(member.id)
                 path.unlink(missing_ok=True)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import msgspec
 
 from ..events.codec import text_of
@@ -37,18 +39,26 @@ def load_run(store: Store, run_id: str, *, snapshots: bool = True, until: int | 
     submitted = to_event(first)
     if not isinstance(submitted, PipelineSubmitted):
         raise LogCorrupt(f"{stream} does not begin with PipelineSubmitted but with {first.type}")
-    definition = _definition.decode(text_of(submitted.definition, store.artifacts))
-    snapshot = store.load_snapshot(stream) if snapshots else None
-    if snapshot and snapshot.fold == FOLD and (until is None or snapshot.version <= until):
-        run = from_snapshot(run_id, definition, snapshot.data)
-    else:
-        run = Run(run_id, definition)
+    try:
+        definition = _definition.decode(text_of(submitted.definition, store.artifacts))
+    except msgspec.MsgspecError as error:
+        raise LogCorrupt(f"{stream}: its definition cannot be read: {error}") from error
+    run = _newest(store, run_id, definition, until) if snapshots else Run(run_id, definition)
     for envelope in store.read(stream, run.state.version):
         if until is not None and envelope.version > until:
             break
         event = to_event(envelope)
         run.apply(event, version=envelope.version, at=envelope.at, epoch=envelope.epoch)
     return run
+
+
+def _newest(store: Store, run_id: str, definition: PipelineDefinition, until: int | None) -> Run:
+    """The run as its snapshot has it, if there is one that fits; else before its first event."""
+    snapshot = store.load_snapshot(stream_of(run_id))
+    if snapshot and snapshot.fold == FOLD and (until is None or snapshot.version <= until):
+        with suppress(msgspec.MsgspecError):  # damaged: the events tell it again
+            return from_snapshot(run_id, definition, snapshot.data)
+    return Run(run_id, definition)
 
 
 def snapshot_due(run: Run, last: int) -> bool:

@@ -1,0 +1,79 @@
+"""From a pipeline and its input to the event that begins a run."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ..events.artifacts import Artifacts, digest_of
+from ..events.codec import Value, encode
+from ..events.definition import PipelineDefinition, RetryPolicy
+from ..events.pipeline import PipelineSubmitted
+from .model import Handler, Pipeline, definition_bytes
+
+
+def submitted(
+    definition: PipelineDefinition,
+    data: Any,
+    artifacts: Artifacts,
+    *,
+    engine: str,
+    priority: int,
+    on_failure: str,
+    retry: RetryPolicy | None,
+    allow_pickle: bool,
+) -> PipelineSubmitted:
+    """The event; what is too large for it is an artifact, durable on return.
+
+    Raises:
+        UnencodableValue: ``data`` cannot be recorded.
+        LogUnavailable: The artifact cannot be written.
+    """
+    return PipelineSubmitted(
+        name=definition.name,
+        definition=Value.of_text(definition_bytes(definition), artifacts),
+        identity=digest_of(definition_bytes(_without_fingerprints(definition))),
+        data=encode(data, artifacts, allow_pickle=allow_pickle),
+        engine=engine,
+        on_failure=on_failure,
+        priority=priority,
+        parallelism=definition.parallelism,
+        retry=retry,
+        allow_pickle=allow_pickle,
+    )
+
+
+def handlers_of(pipeline: Pipeline) -> dict[str, Handler]:
+    """The callables that a pipeline brings along, by step."""
+    return {step.name: step.handler for step in pipeline.steps if callable(step.handler)}
+
+
+def _without_fingerprints(definition: PipelineDefinition) -> PipelineDefinition:
+    from msgspec.structs import replace
+
+    steps = tuple([replace(step, fingerprint=None) for step in definition.steps])
+    return replace(definition, steps=steps)
+
+
+def new_id() -> str:
+    """A run id; later ones sort after earlier ones (UUID version 7, RFC 9562)."""
+    from uuid_utils.compat import uuid7
+
+    return str(uuid7())
+
+
+def checked_id(run_id: str) -> str:
+    """A run id that a user chose. Raises ValueError."""
+    if not isinstance(run_id, str) or not 0 < len(run_id) <= 200 or not run_id.isprintable():
+        raise ValueError(f"a run_id is 1 to 200 printable characters, not {run_id!r}")
+    return run_id
+
+
+def actor() -> str:
+    """Who asks: user and process, for the audit."""
+    import getpass
+
+    try:
+        return f"{getpass.getuser()}/{os.getpid()}"
+    except (KeyError, OSError):  # a user id without a name
+        return f"uid{os.getuid()}/{os.getpid()}"

@@ -1,0 +1,87 @@
+"""Makes a history with every event of the law: ``python tests/histories/record.py schema-2``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "projections")]
+
+from contract.runs import claim, completed, started  # noqa: E402
+from story import ERROR, Story  # noqa: E402
+
+from semantica.pipeline.events import pipeline as p  # noqa: E402
+from semantica.pipeline.events import step as s  # noqa: E402
+from semantica.pipeline.events.definition import RetryPolicy  # noqa: E402
+from semantica.pipeline.events.envelope import Envelope  # noqa: E402
+from semantica.pipeline.projections.run import Run  # noqa: E402
+
+
+def tell() -> list[tuple[Story, str]]:
+    """The runs to record: one that completes, one that fails, one that is cancelled."""
+    steps = {"load": [], "clean": ["load"], "join": ["load", "clean"], "side": []}
+    options = {"side": {"priority": 3, "at_most_once": True, "timeout": 9.0}}
+    done = Story(steps, options=options, retry=RetryPolicy(jitter=0.5), parallelism=2).claim()
+    done.start("side").after(1).tell(s.StepProgressed("side", 1, 0.5, 1, "halb – ½")).complete("side")
+    done.start("load").after(2).fail("load").retry("load", 1.5).after(1.5).start("load")
+    done.tell(p.PipelinePauseRequested()).complete("load").tell(p.PipelinePaused())
+    done.after(60).tell(claim("engine-2"), p.PipelineResumed(), epoch=2)
+    done.tell(started("clean"), p.PipelineStopRequested(), s.StepInterrupted("clean", 1), epoch=2)
+    done.tell(p.PipelineStopped(), claim("engine-3"), p.PipelineResumed(), epoch=3)
+    last = s.StepCompleted("join", 1, completed("join").output, 0.25, 0.125, {"documents": 3})
+    done.tell(started("clean", 2), completed("clean", 2), started("join"), last, epoch=3)
+    done.tell(p.PipelineCompleted((6, done.run.state.version), 101.5), epoch=3)
+
+    failed = Story({"a": [], "b": ["a"], "c": []}, on_failure="continue").claim()
+    failed.start("a", "c").after(1).tell(s.StepTimedOut("a", 1, ERROR, 1.0)).complete("c")
+    failed.tell(s.StepSkipped("b", "upstream", "a"), p.PipelineFailed("a", ERROR, 1, 99.0))
+
+    cancelled = Story({"a": [], "b": [], "c": []}).claim().start("a", "b").fail("b")
+    cancelled.retry("b", 60).tell(p.PipelineCancelRequested())
+    cancelled.tell(s.StepCancelled("a", 1, "abandoned"), p.PipelineCancelled())
+    return [(done, "completed"), (failed, "failed"), (cancelled, "cancelled")]
+
+
+def line(envelope: Envelope) -> str:
+    """An envelope as a line of JSON."""
+    fields = {name: getattr(envelope, name) for name in envelope.__struct_fields__}
+    fields |= {"payload": envelope.payload.decode(), "digest": envelope.digest.hex()}
+    return json.dumps(fields, ensure_ascii=False)
+
+
+def summary(run: Run) -> dict[str, object]:
+    """What a history must fold to, in words that outlive the fold."""
+    state = run.state
+    return {
+        "status": state.status,
+        "version": state.version,
+        "epoch": state.epoch,
+        "owner": state.owner,
+        "completed": state.completed,
+        "failed": len(state.failed),
+        "skipped": state.skipped,
+        "cancelled": state.cancelled,
+        "retried": state.retried,
+        "metrics": state.metrics,
+        "cause": state.cause and str(state.cause),
+        "steps": {
+            run.graph.name(i): [step.status, step.attempt] for i, step in enumerate(state.steps)
+        },
+    }
+
+
+def main(prefix: str) -> None:
+    """Write the files; there must be none of these names."""
+    for story, name in tell():
+        lines = [line(envelope) for envelope in story.store.read("run/r")]
+        with (HERE / f"{prefix}-{name}.jsonl").open("x") as file:
+            file.write("\n".join(lines) + "\n")
+        with (HERE / f"{prefix}-{name}.json").open("x") as file:
+            json.dump(summary(story.run), file, indent=1)
+            file.write("\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,52 @@
+"""Histories of the past, replayed by the code of today."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from histories.record import summary
+from invariants import check_history
+
+from semantica.pipeline.events.envelope import Envelope, NewEvent, first_break
+from semantica.pipeline.events.memory import MemoryStore
+from semantica.pipeline.events.store import Batch
+from semantica.pipeline.events.upcasters import EVENT_TYPES
+from semantica.pipeline.projections.catchup import load_run
+from semantica.pipeline.projections.timeline import timeline
+
+FOLDER = Path(__file__).parents[1] / "histories"
+HISTORIES = sorted(FOLDER.glob("*.jsonl"))
+
+
+def envelopes(path: Path) -> list[Envelope]:
+    recorded = []
+    for line in path.read_text().splitlines():
+        fields = json.loads(line)
+        fields |= {"payload": fields["payload"].encode(), "digest": bytes.fromhex(fields["digest"])}
+        recorded.append(Envelope(**fields))
+    return recorded
+
+
+@pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
+def test_a_history_still_folds_to_what_it_did(path: Path) -> None:
+    recorded = envelopes(path)
+    assert first_break(recorded) is None
+    check_history(recorded)
+    store = MemoryStore()
+    for e in recorded:
+        event = NewEvent(e.type, e.schema, e.payload, e.encoding)
+        batch = Batch(e.stream, e.version - 1, e.epoch, e.actor, e.at, [event])
+        assert store.append([batch]) == [None]
+    assert [e.digest for e in store.read("run/r")] == [e.digest for e in recorded]
+    expected = json.loads(path.with_suffix(".json").read_text())
+    assert json.loads(json.dumps(summary(load_run(store, "r")))) == expected
+    row = store.run("r")
+    assert row is not None
+    assert row.status == expected["status"]
+    assert timeline(recorded).attempts
+
+
+def test_the_histories_hold_every_event_of_the_law() -> None:
+    assert {e.type for path in HISTORIES for e in envelopes(path)} == set(EVENT_TYPES)
