@@ -17,6 +17,7 @@ from ..events.errors import (
     PipelineValidationError,
 )
 from ..events.machines import PipelineStatus
+from ..events.pipeline import Origin
 from ..events.store import Store
 from ..projections.progress import Progress
 from .backends.threads import ThreadBackend
@@ -107,6 +108,7 @@ class ExecutionEngine(Queries):
         progress_callback: ProgressCallback | None = None,
         priority: int = 0,
         on_failure: OnFailure = "stop",
+        origin: Origin | None = None,
     ) -> ExecutionResult:
         """Execute a pipeline and wait for its end (also of a pause).
 
@@ -119,6 +121,7 @@ class ExecutionEngine(Queries):
             priority: Among the runs of this engine, higher ones get free workers first.
             on_failure: ``"stop"``: nothing new starts after a failure; ``"continue"``: branches
                 that do not depend on the failed step go on.
+            origin: Where the pipeline can be loaded from again, for whoever recovers the run.
 
         Raises:
             PipelineValidationError: The pipeline cannot be executed; nothing was recorded.
@@ -133,6 +136,7 @@ class ExecutionEngine(Queries):
             progress_callback=progress_callback,
             priority=priority,
             on_failure=on_failure,
+            origin=origin,
         ).result()
 
     def execute_pipeline_async(
@@ -144,6 +148,7 @@ class ExecutionEngine(Queries):
         progress_callback: ProgressCallback | None = None,
         priority: int = 0,
         on_failure: OnFailure = "stop",
+        origin: Origin | None = None,
     ) -> PipelineFuture:
         """Begin a run; its future is for ``.result()`` and for ``await`` alike.
 
@@ -165,6 +170,7 @@ class ExecutionEngine(Queries):
             on_failure=on_failure,
             retry=self.retry,
             allow_pickle=self.allow_pickle,
+            origin=origin,
         )
         submission = Submission(
             run_id=checked_id(run_id) if run_id is not None else new_id(),

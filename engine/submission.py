@@ -8,7 +8,7 @@ from typing import Any
 from ..events.artifacts import Artifacts, digest_of
 from ..events.codec import Value, encode
 from ..events.definition import PipelineDefinition, RetryPolicy
-from ..events.pipeline import PipelineSubmitted
+from ..events.pipeline import Origin, PipelineSubmitted
 from .model import Handler, Pipeline, definition_bytes
 
 
@@ -22,6 +22,7 @@ def submitted(
     on_failure: str,
     retry: RetryPolicy | None,
     allow_pickle: bool,
+    origin: Origin | None,
 ) -> PipelineSubmitted:
     """The event; what is too large for it is an artifact, durable on return.
 
@@ -40,6 +41,7 @@ def submitted(
         parallelism=definition.parallelism,
         retry=retry,
         allow_pickle=allow_pickle,
+        origin=origin,
     )
 
 

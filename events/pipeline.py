@@ -12,6 +12,13 @@ from .definition import RetryPolicy
 from .values import ErrorInfo
 
 
+class Origin(msgspec.Struct, frozen=True):
+    """Where a pipeline can be loaded from again: what was run, and the current folder then."""
+
+    target: str
+    folder: str
+
+
 class PipelineSubmitted(msgspec.Struct, frozen=True, omit_defaults=True):
     """A run was asked for; everything that its decisions depend on is here.
 
@@ -26,6 +33,7 @@ class PipelineSubmitted(msgspec.Struct, frozen=True, omit_defaults=True):
         parallelism: Most steps of this run in flight at once.
         retry: The policy of steps that have none of their own.
         allow_pickle: Whether values may be recorded as pickles.
+        origin: Where the pipeline came from, if it was loaded from somewhere.
     """
 
     name: str
@@ -38,6 +46,7 @@ class PipelineSubmitted(msgspec.Struct, frozen=True, omit_defaults=True):
     parallelism: int | None = None
     retry: RetryPolicy | None = None
     allow_pickle: bool = True
+    origin: Origin | None = None
 
 
 class PipelineClaimed(msgspec.Struct, frozen=True, omit_defaults=True):

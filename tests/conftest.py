@@ -3,20 +3,19 @@ and the state after live running equals the state after replay."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from invariants import check_log
+from making import MakeEngine
 
 from semantica.pipeline import ExecutionEngine
 from semantica.pipeline.engine.live import LiveRun
 from semantica.pipeline.engine.loop import Loop
 from semantica.pipeline.events.sqlite import SqliteStore
 from semantica.pipeline.projections.catchup import load_run
-
-MakeEngine = Callable[..., ExecutionEngine]
 
 
 @pytest.fixture(autouse=True)

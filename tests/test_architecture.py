@@ -13,32 +13,30 @@ import semantica.pipeline as facade
 ROOT = Path(__file__).parents[1]
 LAYERS = ["events", "projections", "engine", "tools"]
 FILES = sorted(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py"))
-IMPURE = set(
-    [
-        "time",
-        "datetime",
-        "random",
-        "secrets",
-        "uuid",
-        "uuid_utils",
-        "threading",
-        "concurrent",
-        "queue",
-        "asyncio",
-        "multiprocessing",
-        "subprocess",
-        "signal",
-        "socket",
-        "sqlite3",
-        "sqlite_utils",
-        "structlog",
-        "logging",
-        "os",
-        "io",
-        "pathlib",
-        "shutil",
-    ]
-)
+IMPURE = [
+    "time",
+    "datetime",
+    "random",
+    "secrets",
+    "uuid",
+    "uuid_utils",
+    "threading",
+    "concurrent",
+    "queue",
+    "asyncio",
+    "multiprocessing",
+    "subprocess",
+    "signal",
+    "socket",
+    "sqlite3",
+    "sqlite_utils",
+    "structlog",
+    "logging",
+    "os",
+    "io",
+    "pathlib",
+    "shutil",
+]
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -70,7 +68,7 @@ def test_imports_go_one_way(layer: str) -> None:
 
 def test_the_core_imports_no_clock_chance_thread_database_or_log() -> None:
     for path in (ROOT / "engine/core").glob("*.py"):
-        impure = {name.split(".")[0] for name in imports(path)} & IMPURE
+        impure = {name.split(".")[0] for name in imports(path)} & set(IMPURE)
         assert not impure, f"{path.relative_to(ROOT)} imports {impure}"
 
 

@@ -107,8 +107,8 @@ def execute(log: Log, options: EngineOptions, pipeline: Pipeline, target: str, *
     with Interrupts() as interrupts:
         engine = options.engine(log)
         new = how["run_id"] is None or log.store.run(how["run_id"]) is None
-        future = engine.execute_pipeline_async(pipeline, **how)
-        origins.remember(log.store, future.run_id, target)
+        origin = origins.origin_of(target)
+        future = engine.execute_pipeline_async(pipeline, origin=origin, **how)
         followers = [Follower(log.store, future.run_id, new=new)]
         return attend(engine, log.store, [future], followers, interrupts, quiet=options.as_json)
 
@@ -207,7 +207,7 @@ def handlers_for(
 
 def _original(store: Store, row: RunRow) -> Pipeline | None:
     """The pipeline that the run was started with, loaded again from its file."""
-    origin = origins.recall(store, row.run_id)
+    origin = origins.recall(store, row)
     if origin is None:
         return None
     add_path(origin.folder)

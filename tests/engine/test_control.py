@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import MakeEngine
+from making import MakeEngine
 
 from semantica.pipeline import (
     AmbiguousRun,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MakeEngine
+from making import MakeEngine
 
 from semantica.pipeline import (
     Context,

@@ -9,7 +9,7 @@ import textwrap
 import time
 from pathlib import Path
 
-from conftest import MakeEngine
+from making import MakeEngine
 
 SCRIPT = """
     import sys, threading, time

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MakeEngine
+from making import MakeEngine
 
 from semantica.pipeline import Pipeline, PipelineBuilder, PipelineStep
 from semantica.pipeline.engine.core.commands import Claim, Start

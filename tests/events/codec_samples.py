@@ -53,7 +53,7 @@ class Box(Generic[T]):
 
 
 @dataclass
-class Trouble(Exception):  # noqa: N818
+class Trouble(Exception):
     """A dataclass that is more than its fields."""
 
     code: int = 1
@@ -75,7 +75,7 @@ class FrozenStruct(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 
 class Color(Enum):
     RED = "red"
-    ROT = "red"
+    ROT = "red"  # noqa: PIE796 (an alias)
     BLUE = ("b", 1)
 
 
@@ -92,7 +92,7 @@ class Permission(Flag):
     WRITE = 2
 
 
-Pair = namedtuple("Pair", "left right")  # noqa: PYI024
+Pair = namedtuple("Pair", "left right")
 
 
 class Point(NamedTuple):

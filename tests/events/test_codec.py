@@ -42,8 +42,10 @@ def same(one: Any, other: Any) -> bool:
         return one == other and math.copysign(1, one) == math.copysign(1, other)
     if isinstance(one, (datetime, time)):
         zones = type(one.tzinfo) is type(other.tzinfo) and str(one.tzinfo) == str(other.tzinfo)
-        return one.replace(tzinfo=None) == other.replace(tzinfo=None) and zones and (
-            one.fold == other.fold
+        return (
+            one.replace(tzinfo=None) == other.replace(tzinfo=None)
+            and zones
+            and (one.fold == other.fold)
         )
     if isinstance(one, dict):
         return len(one) == len(other) and all(
@@ -103,7 +105,9 @@ scalars = st.one_of(
     st.binary(max_size=8).map(bytearray),
     st.sampled_from([int, dict, samples.Plain, samples.a_function, len]),
 )
-keys = st.recursive(hashable, lambda inner: st.tuples(inner, inner) | st.frozensets(inner, max_size=2))
+keys = st.recursive(
+    hashable, lambda inner: st.tuples(inner, inner) | st.frozensets(inner, max_size=2)
+)
 values = st.recursive(
     scalars,
     lambda inner: st.one_of(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -91,6 +93,21 @@ def test_processes_create_one_log_at_the_same_time(path: Path) -> None:
         assert process.returncode == 0, errors
     store = SqliteStore(path)
     assert len(store.runs()) == 4
+    store.close()
+
+
+def test_commits_of_several_processes_exclude_one_another(path: Path) -> None:
+    """SQLite before 3.51.3 may corrupt the file when a commit meets another's checkpoint."""
+    store = SqliteStore(path)
+    other = os.open(path.with_name("pipeline.db-lock"), os.O_RDWR)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    with ThreadPoolExecutor(1) as pool:
+        append = pool.submit(store.append, [opening("r")])
+        with pytest.raises(TimeoutError):
+            append.result(0.2)
+        fcntl.flock(other, fcntl.LOCK_UN)
+        assert append.result(10) == [None]
+    os.close(other)
     store.close()
 
 

@@ -24,7 +24,9 @@ def tell() -> list[tuple[Story, str]]:
     steps = {"load": [], "clean": ["load"], "join": ["load", "clean"], "side": []}
     options = {"side": {"priority": 3, "at_most_once": True, "timeout": 9.0}}
     done = Story(steps, options=options, retry=RetryPolicy(jitter=0.5), parallelism=2).claim()
-    done.start("side").after(1).tell(s.StepProgressed("side", 1, 0.5, 1, "halb – ½")).complete("side")
+    done.start("side").after(1).tell(s.StepProgressed("side", 1, 0.5, 1, "zur Hälfte ½")).complete(
+        "side"
+    )
     done.start("load").after(2).fail("load").retry("load", 1.5).after(1.5).start("load")
     done.tell(p.PipelinePauseRequested()).complete("load").tell(p.PipelinePaused())
     done.after(60).tell(claim("engine-2"), p.PipelineResumed(), epoch=2)
@@ -32,7 +34,8 @@ def tell() -> list[tuple[Story, str]]:
     done.tell(p.PipelineStopped(), claim("engine-3"), p.PipelineResumed(), epoch=3)
     last = s.StepCompleted("join", 1, completed("join").output, 0.25, 0.125, {"documents": 3})
     done.tell(started("clean", 2), completed("clean", 2), started("join"), last, epoch=3)
-    done.tell(p.PipelineCompleted((6, done.run.state.version), 101.5), epoch=3)
+    sinks = tuple(done.run.step(name).version for name in ("join", "side"))
+    done.tell(p.PipelineCompleted(sinks, 101.5), epoch=3)
 
     failed = Story({"a": [], "b": ["a"], "c": []}, on_failure="continue").claim()
     failed.start("a", "c").after(1).tell(s.StepTimedOut("a", 1, ERROR, 1.0)).complete("c")

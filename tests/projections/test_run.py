@@ -8,13 +8,13 @@ from story import ERROR, Story
 
 from semantica.pipeline.events import pipeline as p
 from semantica.pipeline.events import step as s
+from semantica.pipeline.events.envelope import NewEvent
 from semantica.pipeline.events.errors import (
     IllegalTransition,
     LogCorrupt,
     RunNotFound,
     UnknownEvent,
 )
-from semantica.pipeline.events.envelope import NewEvent
 from semantica.pipeline.events.machines import PipelineStatus, StepStatus
 from semantica.pipeline.events.memory import MemoryStore
 from semantica.pipeline.events.store import Batch, Snapshot
@@ -25,7 +25,13 @@ DIAMOND = {"a": [], "b": ["a"], "c": ["a"], "d": ["b", "c"]}
 
 
 def test_ready_steps_go_by_priority_then_first_come_first_served() -> None:
-    steps: dict[str, list[str]] = {"low": [], "first": [], "second": [], "high": [], "late": ["low"]}
+    steps: dict[str, list[str]] = {
+        "low": [],
+        "first": [],
+        "second": [],
+        "high": [],
+        "late": ["low"],
+    }
     story = Story(steps, options={"low": {"priority": -1}, "high": {"priority": 5}}).claim()
     order = []
     while (name := story.next_ready()) is not None:
@@ -183,7 +189,18 @@ def test_a_damaged_run_is_named() -> None:
     with pytest.raises(UnknownEvent, match="event 2 of run/r is a StepDreamt"):
         load_run(story.store, "r")
     headless = MemoryStore()
-    headless.append([Batch("run/h", 0, 1, "x", 1, [NewEvent("StepStarted", 1, b'{"step":"a","attempt":1,"worker":"w"}')])])
+    headless.append(
+        [
+            Batch(
+                "run/h",
+                0,
+                1,
+                "x",
+                1,
+                [NewEvent("StepStarted", 1, b'{"step":"a","attempt":1,"worker":"w"}')],
+            )
+        ]
+    )
     with pytest.raises(LogCorrupt, match="run/h does not begin with PipelineSubmitted"):
         load_run(headless, "h")
 

@@ -1,4 +1,4 @@
-"""What every legal history keeps to, read from its events alone: the library's own fold is not asked.
+"""What every legal history keeps to, read from its events alone: the fold is not asked.
 
 The figures are those a user reasons with: attempts, what is in flight, what is done.
 """

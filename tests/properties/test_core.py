@@ -83,8 +83,8 @@ def outcomes(i: int, attempt: int, draw: float = 0.5) -> list[c.Command]:
 CONTROLS: list[c.Control] = [c.Pause(), c.Resume(), c.Stop(), c.Cancel()]
 RESUMABLE = (PipelineStatus.PAUSED, PipelineStatus.STOPPED, PipelineStatus.FAILED)
 BUSY = {"seed": st.integers(0, 2**16), "moves": st.integers(1, 12)}
-"""Before most things that happen there is some work, chosen by a seed: drawing each move would leave
-nothing to draw the rest from."""
+"""Before most things that happen there is some work, chosen by a seed: drawing each move would
+leave nothing to draw the rest from."""
 
 
 class Core(RuleBasedStateMachine):
@@ -117,20 +117,21 @@ class Core(RuleBasedStateMachine):
         chance = Random(seed)
         for _ in range(moves):
             self.shell.claim_if_new()
+            self.shell.now += chance.randrange(2_000_000_000)
             startable, flights = self.shell.startable(), self.shell.in_flight()
             if startable and (not flights or chance.random() < 0.6):
                 self.start(chance.choice(startable))
             elif flights:
                 self.finish(*chance.choice(flights), chance)
             elif self.shell.timers():
-                self.shell.now += chance.choice([1, int(1e9), int(60e9)])
+                self.shell.now += 60_000_000_000
             elif self.shell.status in RESUMABLE and chance.random() < 0.3:
                 self.shell.turn(c.Resume())
             self.hear_of_an_attempt_that_is_over(chance)
             self.check()
 
     def start(self, i: int) -> None:
-        (started,) = self.shell.turn(c.Start(i, "worker"))
+        (_,) = self.shell.turn(c.Start(i, "worker"))
         self.past.append((i, self.run.state.steps[i].attempt))
 
     def finish(self, i: int, attempt: int, chance: Random) -> None:

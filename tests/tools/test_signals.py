@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 
@@ -73,7 +72,8 @@ def test_a_run_that_cannot_go_on_here_is_left_alone(shell):
     shell.wait_for(1)
     process.kill()
     process.communicate()
-    Path(f"{shell.log}.origins").unlink()
+    (shell.folder / "moved").mkdir()
+    (shell.flows / "flows.py").rename(shell.folder / "moved" / "flows.py")
     before = shell("events").stdout
     line = shell.error("recover")
     assert "cannot go on here: step 's0': cannot import 'flows:note'" in line
@@ -81,8 +81,8 @@ def test_a_run_that_cannot_go_on_here_is_left_alone(shell):
     assert "--pipeline TARGET" in line
     assert shell("events").stdout == before
     # The folder is not enough: one handler is a lambda, which has no name.
-    assert "step 'last'" in shell.error("recover", "--path", "flows")
-    assert shell.json("recover", "--pipeline", "flows/flows.py:lambdas")["success"]
+    assert "step 'last'" in shell.error("recover", "--path", "moved")
+    assert shell.json("recover", "--pipeline", "moved/flows.py:lambdas")["success"]
 
 
 def test_origins_that_others_may_write_are_not_used(shell):
@@ -90,9 +90,10 @@ def test_origins_that_others_may_write_are_not_used(shell):
     shell.wait_for(1)
     process.kill()
     process.communicate()
-    Path(f"{shell.log}.origins").chmod(0o666)
+    shell.log.chmod(0o666)
     done = shell("recover", status=2)
     assert "may be written by others" in done.stderr
+    shell.log.chmod(0o600)
     assert shell.json("recover", "--path", "flows")["success"]
 
 
