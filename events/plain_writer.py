@@ -112,7 +112,7 @@ class Writer:
     def _record(self, value: Any, kind: type) -> Any:
         if isinstance(value, Enum):
             # Combined flags are no members by name.
-            named = kind.__members__.get(value.name) is value
+            named = type(value).__members__.get(value.name) is value
             known = value.name if named else {"value": self.plain(value.value)}
             return {TAG: "enum", "t": reference_of(kind), "v": known}
         if isinstance(value, msgspec.Struct):

@@ -1,4 +1,4 @@
-"""The long form of the crash test: ``python tests/crash/long_run.py [--kills N] [--seed S]``.
+"""The long form: ``python tests/crash/long_run.py [--kills N] [--seed S]``.
 
 Runs every shape, by the same run id and by recovery, with N kills each, and prints what it saw.
 """

@@ -1,4 +1,4 @@
-"""Pause, resume, stop, cancel and timeouts: what they promise, and that they are told truthfully."""
+"""Pause, resume, stop, cancel and timeouts: what they promise, and that it is told truthfully."""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 import pytest
@@ -64,9 +65,17 @@ BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
 
 
 def events_of(kind: type[Any]) -> st.SearchStrategy[Any]:
-    """Any event of a type, built field by field."""
-    fields = {name: BY_TYPE[kind.__annotations__[name]] for name in kind.__struct_fields__}
+    """Any event of a type, built field by field, and so are structs within it."""
+    hints = get_type_hints(kind)
+    fields = {name: field_of(kind.__annotations__[name], hints[name]) for name in hints}
     return st.builds(kind, **fields)
+
+
+def field_of(annotation: str, hint: Any) -> st.SearchStrategy[Any]:
+    if annotation in BY_TYPE:
+        return BY_TYPE[annotation]
+    parts = get_args(hint) or (hint,)
+    return st.one_of(st.none() if part is NoneType else events_of(part) for part in parts)
 
 
 def recorded(new: NewEvent) -> Envelope:
