@@ -11,7 +11,7 @@ import msgspec
 from ..events.codec import Value
 from ..events.definition import StepDefinition
 from ..events.errors import LogCorrupt
-from ..events.machines import PipelineStatus, StepStatus
+from ..events.machines import PipelineStatus
 from ..events.upcasters import Event
 from ..projections.run import Run
 from .attempt import Attempt
@@ -91,6 +91,7 @@ class LiveRun:
         self.queued = False
         self.snapshot_at = self.recorded
         self._matured: list[tuple[int, int, int]] = []
+        """Heap of ``(-priority, due, step)``; may hold retries that are planned otherwise now."""
 
     def record(self, events: list[Event], actor: str, now: int) -> None:
         """Fold the turn's events; they are committed, or the run forgotten, before it ends."""
@@ -110,10 +111,10 @@ class LiveRun:
         else:
             self.pending.append((actor, list(events)))
 
-    def mature(self, i: int) -> None:
-        """A step's retry is due."""
+    def mature(self, i: int, due: int) -> None:
+        """The retry that was planned for ``due`` may start."""
         priority = self.run.graph.definition.steps[i].priority
-        heappush(self._matured, (-priority, 0, i))
+        heappush(self._matured, (-priority, due, i))
 
     def can_start(self) -> bool:
         """Whether another step could start now."""
@@ -121,11 +122,11 @@ class LiveRun:
 
     def next_step(self) -> int | None:
         """The step that should start first: ready, or with a retry that is due."""
-        steps, matured = self.run.state.steps, self._matured
-        while matured and steps[matured[0][2]].status is not StepStatus.RETRYING:
+        retrying, matured, ready = self.run.state.retrying, self._matured, self.run.state.ready
+        # A pause moves the due time, so what had matured before it has to mature again.
+        while matured and retrying.get(matured[0][2]) != matured[0][1]:
             heappop(matured)
-        ready = self.run.state.ready
-        if matured and (not ready or matured[0] < ready[0]):
+        if matured and (not ready or matured[0][0] <= ready[0][0]):
             return matured[0][2]
         return ready[0][2] if ready else None
 

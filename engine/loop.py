@@ -285,7 +285,7 @@ class Loop:
 
     def _mature(self, live: LiveRun, i: int, due: int) -> None:
         if live.run.state.retrying.get(i) == due and live.run.run_id in self.runs:
-            live.mature(i)
+            live.mature(i, due)
             self.touch(live)
 
     # -- what comes back ---------------------------------------------------------------------

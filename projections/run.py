@@ -104,8 +104,10 @@ class Run:
         status = STEP_TABLE.get((step.status, type(event).__name__))
         if status is None:
             raise self._illegal(f"step {event.step!r}", step.status, event)
-        if step.status is StepStatus.RUNNING and event.attempt != step.attempt:
-            raise self._illegal(f"attempt {event.attempt} of step {event.step!r}", "over", event)
+        starts = isinstance(event, s.StepStarted)
+        if (starts or step.status is StepStatus.RUNNING) and event.attempt != step.attempt + starts:
+            subject = f"attempt {event.attempt} of step {event.step!r}"
+            raise self._illegal(subject, f"{step.status}, attempt {step.attempt}", event)
         step.status = status
         fold(self, event, i, step, version, at)
 

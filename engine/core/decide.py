@@ -129,9 +129,8 @@ def _control(run: Run, event: Event, done: str) -> Event:
 
 
 def _claim(run: Run, command: c.Claim, now: int) -> list[Event]:
-    events: list[Event] = [
-        p.PipelineClaimed(command.owner, command.host, command.pid, command.code)
-    ]
+    claimed = p.PipelineClaimed(command.owner, command.host, command.pid, command.code)
+    events: list[Event] = [_control(run, claimed, "claimed")]
     skipped: set[int] = set()
     for i in list(run.state.running):
         events.extend(_interrupt(run, i, now, skipped))

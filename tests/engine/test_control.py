@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -229,3 +230,30 @@ def test_closing_waits_for_runs_but_not_for_paused_ones(
     assert later.recover() == [], "paused runs are not recovered"
     assert later.resume_pipeline(future.run_id, pipeline=gated(gate))
     assert later.attach(future.run_id).result(10).success
+
+
+def test_a_retry_timer_stands_still_while_the_run_is_paused(engine: ExecutionEngine) -> None:
+    failed = threading.Event()
+    starts: list[float] = []
+
+    def flaky(data: Any) -> str:
+        starts.append(time.monotonic())
+        if len(starts) == 1:
+            failed.set()
+            raise ConnectionError("reset")
+        return "mended"
+
+    policy = RetryPolicy(max_retries=1, initial_delay=0.4)
+    pipeline = PipelineBuilder().add_step("s", "t", handler=flaky, retry=policy).build("timer")
+    future = engine.execute_pipeline_async(pipeline)
+    assert failed.wait(10)
+    while engine.report("timer").steps[0].status != "retrying":
+        threading.Event().wait(0.01)
+    paused_at = time.monotonic()
+    assert engine.pause_pipeline("timer")
+    threading.Event().wait(0.8)  # beyond the time at which it was planned
+    resumed_at = time.monotonic()
+    assert engine.resume_pipeline("timer")
+    assert future.result(10).output == "mended"
+    left = 0.4 - (paused_at - starts[0])
+    assert starts[1] - resumed_at >= left - 0.05, "it started before its delay was over"

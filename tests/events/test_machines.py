@@ -126,7 +126,8 @@ def allowed(rows: tuple[Row, ...], state: str, event: str) -> list[str]:
 def check(run: Run, event: str, expected: list[str], status: Callable[[], str]) -> None:
     before = (status(), run.state.version)
     if expected:
-        apply(run, SAMPLES[event])
+        begins = event == "StepStarted"
+        apply(run, started("a", run.step("a").attempt + 1) if begins else SAMPLES[event])
         assert [status()] == expected
     else:
         with pytest.raises(IllegalTransition, match=event):
@@ -236,3 +237,10 @@ class Model:
 
 TestTwoMachines = TwoMachines.TestCase
 TestTwoMachines.settings = settings(max_examples=50, deadline=None)
+
+
+@pytest.mark.parametrize("attempt", [0, 2])
+def test_attempts_count_up_one_by_one(attempt: int) -> None:
+    run = step_in(_S.PENDING)
+    with pytest.raises(IllegalTransition, match=f"attempt {attempt} of step 'a'"):
+        apply(run, started("a", attempt))
