@@ -30,7 +30,7 @@ from .finding import Log, holder
 from .follow import Follower
 from .loading import add_path, load
 from .show import show_result, write_output
-from .terminal import BadInput, clean, complain, silence_stdout
+from .terminal import BadInput, clean, complain, silence
 
 if TYPE_CHECKING:
     from ..events.sqlite import Durability
@@ -122,7 +122,7 @@ def finish(log: Log, ended: Ended, *, as_json: bool, output: str | None = None) 
                 write_output(result, output)
         sys.stdout.flush()
     except BrokenPipeError:  # nobody reads; the status still counts
-        silence_stdout()
+        silence(sys.stdout)
     for fault in ended.faults:
         complain("error", fault)
     return ended.status

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import click
 
 from ..events.errors import PipelineError, nearest
-from .terminal import PROGRAM, complain, prepare_streams, silence_stdout
+from .terminal import PROGRAM, complain, finish_streams, prepare_streams, silence
 
 DEBUG = "SEMANTICA_DEBUG"
 BAD_INPUT = 2
@@ -36,7 +36,7 @@ class Commands(click.Group):
             status = super().invoke(ctx)
             sys.stdout.flush()
         except BrokenPipeError:  # whoever read has seen enough
-            silence_stdout()
+            silence(sys.stdout)
             return 0
         return status
 
@@ -49,6 +49,7 @@ class Commands(click.Group):
             status = super().main(args, prog_name, **extra)
         except BaseException as error:
             status = _explain(error)
+        finish_streams()
         sys.exit(status or 0)
 
 

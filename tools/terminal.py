@@ -43,11 +43,20 @@ def prepare_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def silence_stdout() -> None:
+def silence(stream: IO[str]) -> None:
     """After a broken pipe: nothing more is written, also not when the interpreter ends."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+    os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
+
+
+def finish_streams() -> None:
+    """Write what is still buffered; a reader who has gone must not change the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            silence(stream)
 
 
 def is_terminal(stream: IO[str]) -> bool:
