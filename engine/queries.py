@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from ..events.directory import RunRow, stream_of
+from ..events.directory import RunRow
 from ..events.envelope import Envelope
 from ..events.errors import AmbiguousRun, RunNotFound
 from ..events.machines import PipelineStatus
 from ..projections.catchup import load_run
 from ..projections.progress import Progress, expected_durations, progress
 from ..projections.status import Report, report
+from ..projections.timeline import Timeline, timeline
 from .logs import SharedLoop
 
 
@@ -61,7 +62,12 @@ class Queries(ABC):
     def history(self, pipeline_id: str) -> list[Envelope]:
         """The recorded events of a run, in order. Raises RunNotFound."""
         row = self.find(pipeline_id)
-        return list(self._open().store.read(stream_of(row.run_id)))
+        return list(self._open().store.read(row.stream))
+
+    def timeline(self, pipeline_id: str) -> Timeline:
+        """Every attempt of a run, with start, end and outcome. Raises RunNotFound."""
+        row = self.find(pipeline_id)
+        return timeline(self._open().store.read(row.stream))
 
     def _expected(self, row: RunRow) -> dict[str, float] | None:
         """Durations of the steps in the newest completed run of the same name."""

@@ -39,6 +39,7 @@ from semantica.pipeline.events.errors import (
     UnreadableValue,
 )
 from semantica.pipeline.events.machines import PipelineStatus, StepStatus
+from semantica.pipeline.events.pipeline import Origin
 from semantica.pipeline.projections.progress import Progress
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     # executing
     "ExecutionEngine",
     "ExecutionResult",
+    "Origin",
     "PipelineFuture",
     "PipelineStatus",
     "Progress",

@@ -305,6 +305,28 @@ def test_metrics_add_up_over_steps(engine: ExecutionEngine) -> None:
     assert metrics["total_time"] > 0 and metrics["memory_used"] > 1
 
 
+def test_the_timeline_holds_every_attempt(engine: ExecutionEngine) -> None:
+    tries: list[int] = []
+
+    def flaky(data: int) -> int:
+        tries.append(1)
+        if len(tries) == 1:
+            raise TimeoutError("slow")
+        return data
+
+    pipeline = (
+        PipelineBuilder()
+        .add_step("a", "t", handler=add)
+        .add_step("b", "t", handler=flaky, retry=NOW)
+        .build("timed")
+    )
+    engine.execute_pipeline(pipeline, 1)
+    attempts = engine.timeline("timed").attempts
+    told = [(a.step, a.attempt, a.outcome) for a in attempts]
+    assert told == [("a", 1, "completed"), ("b", 1, "failed"), ("b", 2, "completed")]
+    assert all(a.start <= a.end for a in attempts) and attempts[0].end <= attempts[1].start
+
+
 def test_names_and_ids_find_runs(engine: ExecutionEngine) -> None:
     pipeline = builder("a").build("named")
     first = engine.execute_pipeline(pipeline, 1)
