@@ -49,8 +49,12 @@ class Attempt(msgspec.Struct, frozen=True):
     closing: threading.Event
 
 
-def carry_out(attempt: Attempt, report: Callable[[Command], None]) -> None:
-    """Run the handler and report how it ended, exactly once; never raises."""
+def carry_out(attempt: Attempt, report: Callable[[Command | None], None]) -> None:
+    """Run the handler and report how it ended, exactly once; never raises.
+
+    None is reported when the process exits and the output still cannot be written: nothing is
+    recorded then, and the attempt counts as interrupted.
+    """
     started, cpu = time.perf_counter(), time.thread_time()
     context = attempt.context
     try:
@@ -59,20 +63,20 @@ def carry_out(attempt: Attempt, report: Callable[[Command], None]) -> None:
         if context.noticed_cancel:
             raise AttemptCancelled
         outcome: Command | None = _completed(attempt, result, started, cpu)
-    except AttemptCancelled:
-        outcome = Cancelled(attempt.step, attempt.number, "cooperative")
     except BaseException as error:
         # Also SystemExit and the like: a handler must not be able to take its worker down.
-        outcome = Fail(
-            attempt.step,
-            attempt.number,
-            describe(error, attempt.policy),
-            random.random(),
-            round(time.perf_counter() - started, 6),
-            context.metrics,
-        )
-    if outcome is not None:
-        report(outcome)
+        if isinstance(error, AttemptCancelled) and context.was_cancelled:
+            outcome = Cancelled(attempt.step, attempt.number, "cooperative")
+        else:
+            outcome = Fail(
+                attempt.step,
+                attempt.number,
+                describe(error, attempt.policy),
+                random.random(),
+                round(time.perf_counter() - started, 6),
+                context.metrics,
+            )
+    report(outcome)
 
 
 def _call(attempt: Attempt) -> Any:

@@ -79,7 +79,7 @@ class Context:
         """
         if not isinstance(name, str) or not name.isprintable():
             raise ValueError(f"the name of a metric must be printable text, not {name!r}")
-        self.metrics[name] = self.metrics.get(name, 0) + _finite(name, amount)
+        self.metrics[name] = _finite(name, self.metrics.get(name, 0) + _finite(name, amount))
 
     @property
     def cancelled(self) -> bool:
@@ -92,14 +92,21 @@ class Context:
         if self.cancelled:
             raise AttemptCancelled
 
+    @property
+    def was_cancelled(self) -> bool:
+        """As :attr:`cancelled`, for the engine: asking does not count as having noticed."""
+        return self._cancelled
+
     def cancel(self) -> None:
         """Called by the engine, from its own thread."""
         self._cancelled = True
 
 
 def _finite(name: str, amount: float) -> float:
-    if isinstance(amount, bool) or not isinstance(amount, (int, float)):
-        amount = float(amount)  # NumPy's numbers, say
-    if not math.isfinite(amount):
+    """A number that JSON can hold: a plain int or a finite float, whatever it was (NumPy's, say)."""
+    if type(amount) is int and abs(amount) < 2**63:
+        return amount
+    number = float(amount)
+    if not math.isfinite(number):
         raise ValueError(f"{name} must be a finite number, not {amount!r}")
-    return amount
+    return number

@@ -38,7 +38,7 @@ class Notifier:
                 return
             try:
                 self._callback(item)
-            except Exception:
+            except BaseException:  # SystemExit too: whoever waits for the run must be told its end
                 logger().exception("the progress callback raised; the run goes on", run=item.run_id)
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 
 from ..events.definition import PipelineDefinition
-from ..events.errors import PipelineError
 from ..events.pipeline import PipelineSubmitted
 from .model import Handler
 
@@ -47,7 +46,7 @@ class told_to:
         """Nothing to prepare."""
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
-        if isinstance(error, PipelineError):
+        if isinstance(error, Exception):
             self._future.set_exception(error)
             return True
         return False

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..events.artifacts import Artifacts
 from ..events.codec import Value, decode
-from ..events.errors import RunFailed
+from ..events.errors import RunFailed, UnreadableValue
 from ..events.machines import PipelineStatus
 from ..projections.metrics import metrics
 from ..projections.run import Run
@@ -99,12 +99,18 @@ def result_of(
         errors=[f"step {graph.name(i)!r}: {state.steps[i].error}" for i in state.failed],
         warnings=list(warnings or ()),
         metrics=metrics(run, now),
-        metadata={
-            "pipeline": state.name,
-            **plain_to_value(graph.definition.metadata, allow_pickle=artifacts.trusted),
-        },
+        metadata={"pipeline": state.name, **_metadata(run, artifacts)},
         load_output=load,
     )
+
+
+def _metadata(run: Run, artifacts: Artifacts) -> dict[str, Any]:
+    """The pipeline's metadata; what cannot be read back here stays in its recorded form."""
+    plain = run.graph.definition.metadata
+    try:
+        return plain_to_value(plain, allow_pickle=artifacts.trusted)
+    except UnreadableValue:
+        return plain
 
 
 class PipelineFuture(Future[ExecutionResult]):

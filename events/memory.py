@@ -43,8 +43,10 @@ class MemoryStore:
                 self._log.append(envelope)
                 self._streams.setdefault(envelope.stream, []).append(envelope)
             self._directory.update(directory)
+            refused = {answer.stream for answer in answers if answer}
             for item in taken:
-                self._inbox.pop(item, None)
+                if item in self._inbox and self._inbox[item].stream not in refused:
+                    del self._inbox[item]
             return answers
 
     def _prepare(

@@ -64,7 +64,12 @@ class SqliteStore:
     ) -> list[AppendRefused | None]:
         with self._writing() as connection:
             answers = in_turn(batches, lambda batch: self._append(connection, batch))
-            connection.executemany("DELETE FROM inbox WHERE id = ?", [(item,) for item in taken])
+            refused = [answer.stream for answer in answers if answer]
+            kept = ", ".join("?" * len(refused))
+            connection.executemany(
+                f"DELETE FROM inbox WHERE id = ? AND stream NOT IN ({kept})",
+                [(item, *refused) for item in taken],
+            )
             return answers
 
     def _append(self, connection: sqlite3.Connection, batch: Batch) -> AppendRefused | None:

@@ -183,8 +183,15 @@ class LifeLock:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.parent.mkdir(mode=0o700, exist_ok=True)
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise LogUnavailable(
+                f"cannot create {path}: {error.strerror}; free space or files, or mend the "
+                "permissions",
+                transient=True,
+            ) from error
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
 
     def release(self) -> None:

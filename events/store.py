@@ -81,7 +81,8 @@ class Store(Protocol):
     def append(
         self, batches: Sequence[Batch], *, taken: Sequence[int] = ()
     ) -> list[AppendRefused | None]:
-        """Append in one durable transaction, and remove the inbox items ``taken`` with it.
+        """Append in one durable transaction, and remove the inbox items ``taken`` with it, but
+        for those of a stream whose batch is refused: they are for its new owner.
 
         A batch whose stream has another version or a higher epoch is left out and its refusal
         returned in its place; the others are recorded.

@@ -18,6 +18,10 @@ from semantica.pipeline.events.sqlite import SqliteStore
 from semantica.pipeline.events.upcasters import to_event
 
 
+PROGRESS = 8
+"""Executions that each life gets to begin, twice as many as are in flight at once."""
+
+
 class Outcome(NamedTuple):
     """How a run that was killed on the way ended."""
 
@@ -49,7 +53,10 @@ def survive(folder: Path, shape: str, mode: str, kills: int, seed: int) -> Outco
     killed = 0
     while killed < kills:
         process = start(log, shape, mode, trace)
+        before = _executions(trace)
         time.sleep(chance.uniform(0.15, 0.45))
+        while _executions(trace) < before + PROGRESS and process.poll() is None:
+            time.sleep(0.005)  # a slow machine: three lives without progress would fail the run
         if process.poll() is not None:
             break  # it was faster; what remains to be seen is the same
         process.kill()
@@ -100,6 +107,10 @@ def never_executed_after_completion(outcome: Outcome) -> None:
     for step, attempt in outcome.executions:
         assert attempt <= started[step]
         assert attempt <= completed[step], f"{step} was executed after its completion"
+
+
+def _executions(trace: Path) -> int:
+    return len(trace.read_text().splitlines()) if trace.exists() else 0
 
 
 def _parse(line: str) -> tuple[str, int]:
