@@ -103,7 +103,7 @@ class Context:
 
 
 def _finite(name: str, amount: float) -> float:
-    """A number that JSON can hold: a plain int or a finite float, whatever it was (NumPy's, say)."""
+    """A number that JSON can hold: a plain int or a finite float, also of one of NumPy's."""
     if type(amount) is int and abs(amount) < 2**63:
         return amount
     number = float(amount)

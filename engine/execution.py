@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..events.definition import RetryPolicy
 from ..events.errors import (
+    AppendRefused,
     EngineClosed,
     LogError,
     PipelineValidationError,
@@ -26,6 +28,8 @@ from .core import commands as c
 from .live import Owner, Waiter
 from .logger import logger
 from .logs import SharedLoop, open_log
+from .loop import Loop
+from .mailbox import Message
 from .model import Handler, Pipeline, define
 from .notify import Notifier
 from .queries import Queries
@@ -85,6 +89,7 @@ class ExecutionEngine(Queries):
         self.allow_pickle = allow_pickle
         self.retry = RetryPolicy(max_retries=default_max_retries) if retry_on_failure else None
         self._pid = os.getpid()
+        self._closing = threading.Lock()
         self._shared: SharedLoop | None = open_log(log, durability, clock)
         self._owner = Owner(
             self.id, ThreadBackend(max_workers), strict=strict, cancel_grace=cancel_grace
@@ -129,6 +134,7 @@ class ExecutionEngine(Queries):
             UnencodableValue: ``data`` cannot be recorded.
             LogError: The log cannot be used.
         """
+        self._check_thread()
         return self.execute_pipeline_async(
             pipeline,
             data,
@@ -182,16 +188,29 @@ class ExecutionEngine(Queries):
             warnings=warnings,
         )
         waiter = self._waiter(submission.run_id, progress_callback)
-        loop.post(partial(loop.ownership.submit, self._owner, submission, waiter))
+        self._post(loop, partial(loop.ownership.submit, self._owner, submission, waiter))
         self._unrecorded = True
         return waiter.future
+
+    def _post(self, loop: Loop, message: Message) -> None:
+        if not loop.post(message):
+            raise EngineClosed("this engine was closed meanwhile; make another one")
+
+    def _check_thread(self) -> None:
+        """A callback of a future runs in the loop's thread, which cannot wait for itself."""
+        if self._open().loop.here:
+            raise RuntimeError(
+                "this call waits for the engine and was made from a future's callback, which the "
+                "engine calls; use execute_pipeline_async there, or another thread"
+            )
 
     def _catch_up(self) -> None:
         if self._unrecorded:
             self._unrecorded = False
             loop = self._open().loop
             recorded: Future[None] = Future()
-            loop.post(partial(loop.reply, recorded, None))  # after the commit of its turn
+            self._check_thread()
+            self._post(loop, partial(loop.reply, recorded, None))  # after its turn's commit
             recorded.result()
 
     def _validate(self, pipeline: Pipeline) -> list[str]:
@@ -241,7 +260,8 @@ class ExecutionEngine(Queries):
         handlers = {one.name: handlers_of(one) for one in pipelines}
         loop = self._open().loop
         reply: Future[list[PipelineFuture]] = Future()
-        loop.post(partial(loop.ownership.recover, self._owner, handlers, reply))
+        self._check_thread()
+        self._post(loop, partial(loop.ownership.recover, self._owner, handlers, reply))
         futures = reply.result()
         for future in futures:
             future.keep = self
@@ -295,22 +315,20 @@ class ExecutionEngine(Queries):
             Refused: The run's state does not admit it; the message says why.
             RunNotFound, AmbiguousRun: No run, or several, are meant.
         """
+        self._check_thread()
         row = self.find(pipeline_id, for_control=True)
         loop = self._open().loop
-        reply: Future[None] = Future()
-        loop.post(
-            partial(
-                loop.ownership.control,
-                self._owner,
-                row.run_id,
-                command,
-                actor(),
-                handlers or {},
-                reply,
-            )
-        )
-        reply.result()
-        return row.run_id
+        for _ in range(3):
+            reply: Future[None] = Future()
+            args = (self._owner, row.run_id, command, actor(), handlers or {}, reply)
+            self._post(loop, partial(loop.ownership.control, *args))
+            try:
+                reply.result()
+            except AppendRefused as refusal:  # it changed hands just then: ask the new owner
+                refused = refusal
+            else:
+                return row.run_id
+        raise refused
 
     def attach(
         self, pipeline_id: str, *, progress_callback: ProgressCallback | None = None
@@ -319,7 +337,7 @@ class ExecutionEngine(Queries):
         row = self.find(pipeline_id)
         waiter = self._waiter(row.run_id, progress_callback)
         loop = self._open().loop
-        loop.post(partial(loop.ownership.attach, self._owner, row.run_id, {}, waiter))
+        self._post(loop, partial(loop.ownership.attach, self._owner, row.run_id, {}, waiter))
         return waiter.future
 
     # -- the end -----------------------------------------------------------------------------
@@ -334,16 +352,18 @@ class ExecutionEngine(Queries):
         Returns:
             The runs that are left unfinished.
         """
-        if self._shared is None:
-            return []
-        self._finalizer.detach()
-        shared, loop = self._shared, self._shared.loop
-        done: Future[list[Unfinished]] = Future()
-        loop.post(partial(loop.ownership.close, self._owner, not wait, done.set_result))
-        left = done.result()
-        self._shared = None
-        shared.leave()
-        return left
+        with self._closing:
+            if self._shared is None or os.getpid() != self._pid:
+                return []
+            self._check_thread()
+            self._finalizer.detach()
+            shared, loop = self._shared, self._shared.loop
+            done: Future[list[Unfinished]] = Future()
+            loop.post(partial(loop.ownership.close, self._owner, not wait, done.set_result))
+            left = done.result()
+            self._shared = None
+            shared.leave()
+            return left
 
     def __enter__(self) -> ExecutionEngine:
         return self

@@ -21,6 +21,7 @@ from .core.decide import may_start, retry_policy
 from .logger import logger
 from .model import Handler, fingerprint
 from .notify import Notifier
+from .requests import Submission
 from .result import PipelineFuture
 
 
@@ -86,6 +87,8 @@ class LiveRun:
         self.touched: set[int] = set()
         self.all_touched = True
         self.in_flight: dict[int, InFlight] = {}
+        self.submission: Submission | None = None
+        """What began the run, if it was begun by this process."""
         self.waiters: list[Waiter] = []
         self.warnings: list[str] = []
         self.queued = False

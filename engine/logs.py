@@ -168,4 +168,14 @@ def _how_to_go_on(location: str, run: Unfinished) -> str:
     )
 
 
+def _after_fork() -> None:
+    """A child has none of its parent's threads: it begins without any log."""
+    global _lock, _pid
+    _lock, _pid = threading.Lock(), os.getpid()
+    _abandoned.extend(_shared.values())  # never collected: their connections are the parent's
+    _shared.clear()
+
+
+_abandoned: list[SharedLoop] = []
+os.register_at_fork(after_in_child=_after_fork)
 atexit.register(_at_exit)

@@ -17,7 +17,6 @@ from concurrent.futures import Future
 from functools import partial
 from heapq import heappop, heappush
 from itertools import count
-from queue import Empty, SimpleQueue
 from typing import Any
 
 from ..events.errors import AppendRefused, LogError, LogUnavailable
@@ -34,16 +33,12 @@ from .core.decide import decide, settle
 from .core.effects import Execute, Interrupt, Wake, outstanding
 from .live import InFlight, LiveRun, Owner
 from .logger import logger
+from .mailbox import Mailbox, Message
 from .ownership import Ownership
 from .process import peak_memory
 from .result import result_of
 from .timers import Timers
-
-Message = Callable[[], None]
-FIRST_RETRY, LAST_RETRY = 0.1, 5.0
-"""Seconds between two tries to write to a log that refuses for now: doubled up to the last."""
-EXIT_PATIENCE = 10.0
-"""Seconds that an exiting process goes on trying."""
+from .writing import append_patiently
 
 
 class Loop:
@@ -64,19 +59,19 @@ class Loop:
         """Set when the process exits: what cannot be written is given up."""
         self.now = clock.now()
         """The time of this turn."""
-        self._messages: SimpleQueue[Message | None] = SimpleQueue()
+        self._mailbox = Mailbox()
         self._touched: dict[str, LiveRun] = {}
         self._hungry: dict[str, Owner] = {}
         self._taken: list[int] = []
-        self._replies: list[tuple[Future[Any], object]] = []
+        self._replies: list[tuple[Future[Any], object, str | None]] = []
         self._order = count()
         self._thread: threading.Thread | None = None
 
     # -- the outside -------------------------------------------------------------------------
 
-    def post(self, message: Message) -> None:
-        """Have ``message`` called in the next turn. From any thread."""
-        self._messages.put(message)
+    def post(self, message: Message) -> bool:
+        """Have ``message`` called in the next turn; False when the loop has ended. Any thread."""
+        return self._mailbox.post(message)
 
     def start(self) -> None:
         """Run turns in a thread until :meth:`stop`."""
@@ -85,13 +80,13 @@ class Loop:
 
     def stop(self) -> None:
         """End the thread after the turn it is in."""
-        self._messages.put(None)
+        self._mailbox.close()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
 
     def _run(self) -> None:
         while True:
-            messages = self._collect(self._patience())
+            messages = self._mailbox.collect(self._patience())
             if messages is None:
                 return
             try:
@@ -104,28 +99,13 @@ class Loop:
         waits = [self.timers.next_in(), self.ownership.patience()]
         return min((wait for wait in waits if wait is not None), default=None)
 
-    def _collect(self, patience: float | None) -> list[Message] | None:
-        messages: list[Message] = []
-        try:
-            message = self._messages.get(timeout=patience)
-            while message is not None:
-                messages.append(message)
-                message = self._messages.get_nowait()
-        except Empty:
-            return messages
-        # The word to stop; what arrived before it still gets its turn.
-        if messages:
-            self._messages.put(None)
-            return messages
-        return None
-
     # -- a turn ------------------------------------------------------------------------------
 
     def turn(self, messages: list[Message]) -> None:
         """Take what has arrived, decide, commit, and perform."""
         self.now = self.clock.now()
         for message in messages:
-            message()
+            self._call(message)
         self.timers.fire_due()
         self.ownership.look_around()
         for live in list(self._touched.values()):
@@ -134,6 +114,18 @@ class Loop:
         self._commit()
         self._perform()
         self.ownership.release_idle()
+
+    def _call(self, message: Message) -> None:
+        """What is wrong with one message must not cost the others their turn."""
+        try:
+            message()
+        except Exception:
+            logger().exception("a message could not be handled")
+
+    @property
+    def here(self) -> bool:
+        """Whether the caller runs in the loop's own thread, where it must not wait for it."""
+        return threading.current_thread() is self._thread
 
     def record(self, live: LiveRun, events: list[Event], actor: str | None = None) -> None:
         """Take events into this turn's commit."""
@@ -149,9 +141,9 @@ class Loop:
         """Remove an inbox item with this turn's commit."""
         self._taken.append(item)
 
-    def reply(self, future: Future[Any], answer: object) -> None:
-        """Answer after this turn's commit."""
-        self._replies.append((future, answer))
+    def reply(self, future: Future[Any], answer: object, stream: str | None = None) -> None:
+        """Answer after this turn's commit, with the refusal if that of ``stream`` was refused."""
+        self._replies.append((future, answer, stream))
 
     def _dispatch(self) -> None:
         """Give free workers to runs that can start a step: by priority, in turns among equals."""
@@ -175,7 +167,7 @@ class Loop:
         live = heappop(owner.queue)[2]
         live.queued = False
         i = live.next_step()
-        if i is None or not live.can_start() or live.run.run_id not in self.runs:
+        if i is None or not live.can_start() or not self.holds(live):
             return False
         start = c.Start(i, worker, owner.backend.name)
         self.record(live, decide(live.run, start, self.now))
@@ -210,51 +202,44 @@ class Loop:
                 after += len(events)
         if not batches and not self._taken:
             return
-        answers = self._append(batches)
+        answers = append_patiently(self.store, batches, self._taken, self.closing, self.clock)
         self._taken.clear()
         for live, refusal in zip(owners, answers, strict=True):
-            if refusal is not None and live.run.run_id in self.runs:
+            if refusal is not None and self.holds(live):
+                self._refuse_replies(refusal)
                 self._lose(live, refusal)
             live.recorded = live.run.state.version
             live.pending.clear()
 
-    def _append(self, batches: list[Batch]) -> list[AppendRefused | None]:
-        """Append, and wait with everything in memory while the log cannot be written."""
-        delay, patience = FIRST_RETRY, EXIT_PATIENCE
-        while True:
-            try:
-                answers = self.store.append(batches, taken=self._taken)
-            except LogUnavailable as error:
-                if not error.transient or patience <= 0:
-                    raise
-                logger().warning("the log cannot be written; trying again", error=str(error))
-                if self.closing.wait(delay):
-                    threading.Event().wait(delay)
-                    patience -= delay
-                delay = min(delay * 2, LAST_RETRY)
-            else:
-                if delay > FIRST_RETRY:
-                    logger().info("the log can be written again", log=self.store.location)
-                return answers
+    def _refuse_replies(self, refusal: AppendRefused) -> None:
+        for future, _, stream in self._replies:
+            if stream == refusal.stream:
+                future.set_exception(refusal)
+        self._replies = [reply for reply in self._replies if reply[2] != refusal.stream]
 
     def _perform(self) -> None:
         """Do what the committed states ask for."""
         touched, self._touched = self._touched, {}
         for live in touched.values():
-            if live.run.run_id not in self.runs:
-                continue
-            for effect in outstanding(live.run, None if live.all_touched else live.touched):
-                _PERFORM[type(effect)](self, live, effect)
-            live.touched.clear()
-            live.all_touched = False
-            self._publish(live)
-            if live.ended:
-                self._finish(live)
-            elif snapshot_due(live.run, live.snapshot_at):
-                self._snapshot(live)
+            if self.holds(live):
+                try:
+                    self._perform_run(live)
+                except Exception as error:
+                    self._give_run_up(live, error)
         replies, self._replies = self._replies, []
-        for future, answer in replies:
+        for future, answer, _ in replies:
             future.set_result(answer)
+
+    def _perform_run(self, live: LiveRun) -> None:
+        for effect in outstanding(live.run, None if live.all_touched else live.touched):
+            _PERFORM[type(effect)](self, live, effect)
+        live.touched.clear()
+        live.all_touched = False
+        self._publish(live)
+        if live.ended:
+            self._finish(live)
+        elif snapshot_due(live.run, live.snapshot_at):
+            self._snapshot(live)
 
     # -- effects -----------------------------------------------------------------------------
 
@@ -264,7 +249,7 @@ class Loop:
             return
         flight.given = True
         attempt = live.attempt(effect.step, flight.context, self.closing)
-        report = partial(self._post_outcome, live.run.run_id, live.owner, flight.worker)
+        report = partial(self._post_outcome, live, effect.step, flight)
         live.owner.backend.submit(flight.worker, partial(carry_out, attempt, report))
         seconds = attempt.definition.timeout
         if seconds is not None:
@@ -284,29 +269,27 @@ class Loop:
         self.timers.at(effect.due, partial(self._mature, live, effect.step, effect.due))
 
     def _mature(self, live: LiveRun, i: int, due: int) -> None:
-        if live.run.state.retrying.get(i) == due and live.run.run_id in self.runs:
+        if live.run.state.retrying.get(i) == due and self.holds(live):
             live.mature(i, due)
             self.touch(live)
 
     # -- what comes back ---------------------------------------------------------------------
 
-    def _post_outcome(self, run_id: str, owner: Owner, worker: str, command: c.Command) -> None:
-        self.post(partial(self._outcome, run_id, owner, worker, command))
+    def _post_outcome(self, live: LiveRun, i: int, flight: InFlight, command: Any) -> None:
+        self.post(partial(self._outcome, live, i, flight, command))
 
     def _post_report(
         self, run_id: str, i: int, attempt: int, done: float, total: float | None, text: str | None
     ) -> None:
         self.post(partial(self._progressed, run_id, c.Report(i, attempt, done, total, text)))
 
-    def _outcome(self, run_id: str, owner: Owner, worker: str, command: Any) -> None:
-        owner.backend.release(worker)
-        self._hungry[owner.id] = owner
-        live = self.runs.get(run_id)
-        if live is None:
-            return
-        flight = live.in_flight.get(command.step)
-        if flight is not None and flight.attempt == command.attempt:
-            del live.in_flight[command.step]
+    def _outcome(self, live: LiveRun, i: int, flight: InFlight, command: c.Command | None) -> None:
+        live.owner.backend.release(flight.worker)
+        self._hungry[live.owner.id] = live.owner
+        if live.in_flight.get(i) is not flight:
+            return  # given up before
+        del live.in_flight[i]
+        if command is not None and self.holds(live):
             self.record(live, decide(live.run, command, self.now))
 
     def _progressed(self, run_id: str, command: c.Report) -> None:
@@ -335,7 +318,8 @@ class Loop:
         """Stop waiting for a thread that cannot be killed; whatever it returns comes too late."""
         del live.in_flight[i]
         live.owner.backend.abandon(flight.worker)
-        if live.run.run_id in self.runs:
+        self._hungry[live.owner.id] = live.owner
+        if self.holds(live):
             self.record(live, decide(live.run, command, self.now))
 
     # -- ends --------------------------------------------------------------------------------
@@ -361,8 +345,21 @@ class Loop:
             flight.context.cancel()
             live.owner.backend.abandon(flight.worker)
         live.in_flight.clear()
+        self._hungry[live.owner.id] = live.owner
+        self.post(_nothing)  # another turn, since workers have become free
+        self.ownership.follow_lost(live)
+
+    def _give_run_up(self, live: LiveRun, error: Exception) -> None:
+        """Something is wrong with this run alone; it can be recovered from the log."""
+        logger().exception("a run was given up in this process", run=live.run.run_id)
+        if self.holds(live):
+            self.forget(live)
         for waiter in live.waiters:
-            self.ownership.follow(live.run.run_id, live.owner, live.handlers, waiter)
+            waiter.resolve(partial(waiter.future.set_exception, error))
+
+    def holds(self, live: LiveRun) -> bool:
+        """Whether this is the run that this process executes, not one that it has let go."""
+        return self.runs.get(live.run.run_id) is live
 
     def forget(self, live: LiveRun) -> None:
         """Let a run go; what is recorded of it stays."""
@@ -382,15 +379,21 @@ class Loop:
             logger().exception("the loop failed; its runs can be recovered from the log")
         for live in list(self.runs.values()):
             self.forget(live)
+            live.in_flight.clear()
             live.owner.queue.clear()
             for waiter in live.waiters:
                 waiter.resolve(partial(waiter.future.set_exception, error))
         self._touched.clear()
         self._taken.clear()
         replies, self._replies = self._replies, []
-        for future, _ in replies:
+        for future, _, _ in replies:
             future.set_exception(error)
         self.ownership.fail(error)
+        self.ownership.release_idle()
+
+
+def _nothing() -> None:
+    """A message that only wakes the loop."""
 
 
 _PERFORM: dict[type[Any], Callable[[Loop, LiveRun, Any], None]] = {

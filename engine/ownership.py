@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..events.directory import RunRow
+from ..events.directory import RunRow, stream_of
 from ..events.errors import (
     EngineClosed,
     LogCorrupt,
@@ -34,7 +34,7 @@ from .core.decide import decide, settle
 from .live import LiveRun, Owner, Waiter
 from .logger import logger
 from .model import Handler
-from .requests import Submission, Unfinished, code_version, told_to
+from .requests import Submission, Unfinished, claim_by, told_to, unfinished
 from .result import PipelineFuture, result_of
 
 if TYPE_CHECKING:
@@ -79,29 +79,29 @@ class Ownership:
         with told_to(waiter.future):
             if owner.id not in self._loop.owners or owner.draining:
                 raise EngineClosed("the engine is closed")
-            row = self._store.run(submission.run_id) if submission.given else None
-            if row is not None:
-                self._join(owner, row, submission, waiter)
+            if submission.given and self._join(owner, submission, waiter):
                 return
             self._renew(owner)
             run = Run(submission.run_id, submission.definition)
             live = LiveRun(run, owner, 1, submission.handlers)
+            live.submission = submission
             live.warnings = submission.warnings
             live.waiters.append(waiter)
             self._adopt(live)
             self._loop.record(live, [submission.event], submission.actor)
-            self._loop.record(live, decide(run, self._claim_command(owner), self._loop.now))
+            self._loop.record(live, decide(run, claim_by(owner.id), self._loop.now))
 
-    def _join(self, owner: Owner, row: RunRow, submission: Submission, waiter: Waiter) -> None:
-        live = self._loop.runs.get(row.run_id)
-        before = self._submitted(row)
-        asked = submission.event
-        if (before.identity, before.data) != (asked.identity, asked.data):
-            what = "definition" if before.identity != asked.identity else "input"
-            raise RunConflict(
-                f"run {row.run_id} exists with another {what}; choose another run_id, "
-                "or give the same pipeline and data to join it"
-            )
+    def _join(self, owner: Owner, submission: Submission, waiter: Waiter) -> bool:
+        """Take part in the run of this id, if there is one."""
+        live = self._loop.runs.get(submission.run_id)
+        if live is not None and live.submission is not None:  # perhaps not committed yet
+            self._compare(live.submission.event, submission)
+            live.waiters.append(waiter)
+            return True
+        row = self._store.run(submission.run_id)
+        if row is None:
+            return False
+        self._compare(self._submitted(row), submission)
         if live is not None:
             live.waiters.append(waiter)
         elif row.status.finished:
@@ -113,6 +113,17 @@ class Ownership:
             live.waiters.append(waiter)
             if row.status is PipelineStatus.STOPPED:
                 self._decide(live, c.Resume(), submission.actor)
+        return True
+
+    @staticmethod
+    def _compare(before: PipelineSubmitted, submission: Submission) -> None:
+        asked = submission.event
+        if (before.identity, before.data) != (asked.identity, asked.data):
+            what = "definition" if before.identity != asked.identity else "input"
+            raise RunConflict(
+                f"run {submission.run_id} exists with another {what}; choose another run_id, "
+                "or give the same pipeline and data to join it"
+            )
 
     def _submitted(self, row: RunRow) -> PipelineSubmitted:
         event = to_event(next(self._store.read(row.stream)))
@@ -136,7 +147,11 @@ class Ownership:
         """
         self._renew(owner)
         run = run or load_run(self._store, run_id)
-        events = decide(run, self._claim_command(owner), self._loop.now)
+        events = decide(run, claim_by(owner.id), self._loop.now)
+        if not run.status.active:  # what was asked of it before it ended is void
+            for item in self._store.inbox():
+                if item.stream == run.stream:
+                    self._loop.take(item.id)
         live = LiveRun(run, owner, run.state.epoch + 1, handlers)
         self._adopt(live)
         self._loop.record(live, events)
@@ -146,9 +161,6 @@ class Ownership:
     def _adopt(self, live: LiveRun) -> None:
         self._loop.runs[live.run.run_id] = live
         live.owner.runs[live.run.run_id] = live
-
-    def _claim_command(self, owner: Owner) -> c.Claim:
-        return c.Claim(owner.id, os.uname().nodename, os.getpid(), code_version())
 
     def _owned(self, row: RunRow) -> bool:
         """Whether somebody other than this loop holds the run."""
@@ -196,7 +208,7 @@ class Ownership:
                 self._decide(live, command, actor)
             else:
                 self._control_elsewhere(owner, run_id, command, actor, handlers)
-            self._loop.reply(reply, None)
+            self._loop.reply(reply, None, stream_of(run_id))
 
     def _control_elsewhere(
         self,
@@ -280,8 +292,12 @@ class Ownership:
 
     def _read_inbox(self) -> None:
         for item in self._store.inbox():
-            live = self._loop.runs.get(item.stream.partition("/")[2])
+            run_id = item.stream.partition("/")[2]
+            live = self._loop.runs.get(run_id)
             if live is None:
+                row = self._store.run(run_id)
+                if row is None or row.status.finished:
+                    self._loop.take(item.id)  # too late, whoever was to read it
                 continue
             try:
                 self._decide(live, _control.decode(item.command), item.actor)
@@ -296,8 +312,20 @@ class Ownership:
         """Wait for the end of a run that another process executes; take over if that one dies."""
         self._followed.setdefault(run_id, []).append(_Followed(owner, handlers, waiter))
 
+    def follow_lost(self, live: LiveRun) -> None:
+        """Wait for what the new owner makes of a run that was ours, or that we meant to begin."""
+        for waiter in live.waiters:
+            if live.recorded == 0 and live.submission is not None:
+                self.submit(live.owner, live.submission, waiter)  # compares it with the other one
+            else:
+                self.follow(live.run.run_id, live.owner, live.handlers, waiter)
+
     def _check_followed(self, run_id: str) -> None:
         followed = self._followed[run_id]
+        live = self._loop.runs.get(run_id)
+        if live is not None:  # it is ours by now
+            live.waiters.extend(one.waiter for one in self._followed.pop(run_id))
+            return
         row = self._store.run(run_id)
         if row is None:
             return
@@ -306,14 +334,10 @@ class Ownership:
             for one in self._followed.pop(run_id):
                 self._tell(run, one.waiter)
         elif row.status.active and not self._owned(row) and not followed[0].owner.draining:
-            del self._followed[run_id]
-            for one in followed[1:]:
-                self.follow(run_id, one.owner, one.handlers, one.waiter)
             first = followed[0]
             with told_to(first.waiter.future):
                 live = self.claim(first.owner, run_id, first.handlers)
-                live.waiters.extend(one.waiter for one in followed)
-                self._followed.pop(run_id, None)
+                live.waiters.extend(one.waiter for one in self._followed.pop(run_id))
 
     # -- the end -----------------------------------------------------------------------------
 
@@ -340,14 +364,9 @@ class Ownership:
         left = []
         for live in list(owner.runs.values()):
             self._loop.forget(live)
-            state = live.run.state
-            left.append(
-                Unfinished(
-                    live.run.run_id, state.name, state.status, state.completed, len(state.steps)
-                )
-            )
+            left.append(unfinished(live.run))
             error = EngineClosed(
-                f"run {live.run.run_id} is {state.status} and its engine was closed; "
+                f"run {live.run.run_id} is {live.run.status} and its engine was closed; "
                 f"go on with engine.resume_pipeline({live.run.run_id!r})"
             )
             for waiter in live.waiters:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from concurrent.futures import Future
 from functools import cache
@@ -11,6 +12,8 @@ import msgspec
 
 from ..events.definition import PipelineDefinition
 from ..events.pipeline import PipelineSubmitted
+from ..projections.run import Run
+from .core.commands import Claim
 from .model import Handler
 
 
@@ -34,6 +37,17 @@ class Unfinished(msgspec.Struct, frozen=True):
     status: str
     completed: int
     total: int
+
+
+def unfinished(run: Run) -> Unfinished:
+    """What is to be said of a run that is let go."""
+    state = run.state
+    return Unfinished(run.run_id, state.name, state.status, state.completed, len(state.steps))
+
+
+def claim_by(owner_id: str) -> Claim:
+    """The command by which an owner in this process takes a run."""
+    return Claim(owner_id, os.uname().nodename, os.getpid(), code_version())
 
 
 class told_to:

@@ -1,0 +1,52 @@
+"""Writing to a log that may refuse for a while."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from ..events.errors import AppendRefused, LogUnavailable
+from ..events.store import Batch, Store
+from .clock import Clock
+from .logger import logger
+
+FIRST_RETRY, LAST_RETRY = 0.1, 5.0
+"""Seconds between two tries: doubled up to the last."""
+EXIT_PATIENCE = 10.0
+"""Seconds that an exiting process goes on trying."""
+
+
+def append_patiently(
+    store: Store,
+    batches: Sequence[Batch],
+    taken: Sequence[int],
+    closing: threading.Event,
+    clock: Clock,
+) -> list[AppendRefused | None]:
+    """Append; while the log cannot be written, wait with everything in memory and try again.
+
+    Args:
+        closing: Set when the process exits: then patience ends.
+
+    Raises:
+        LogError: The log is beyond use, or the process exits and it still cannot be written.
+    """
+    delay, exiting_since = FIRST_RETRY, 0
+    while True:
+        try:
+            answers = store.append(batches, taken=taken)
+        except LogUnavailable as error:
+            if closing.is_set():
+                exiting_since = exiting_since or clock.monotonic()
+                if clock.monotonic() - exiting_since > EXIT_PATIENCE * 1e9:
+                    raise
+                threading.Event().wait(FIRST_RETRY)
+            if not error.transient:
+                raise
+            logger().warning("the log cannot be written; trying again", error=str(error))
+            closing.wait(delay)
+            delay = min(delay * 2, LAST_RETRY)
+        else:
+            if delay > FIRST_RETRY:
+                logger().info("the log can be written again", log=store.location)
+            return answers
