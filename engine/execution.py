@@ -18,7 +18,6 @@ from ..events.errors import (
     LogError,
     PipelineValidationError,
 )
-from ..events.machines import PipelineStatus
 from ..events.pipeline import Origin
 from ..events.store import Store
 from ..projections.progress import Progress
@@ -32,6 +31,7 @@ from .loop import Loop
 from .mailbox import Message
 from .model import Handler, Pipeline, define
 from .notify import Notifier
+from .ownership import ACTIVE
 from .queries import Queries
 from .requests import Submission, Unfinished
 from .result import ExecutionResult, PipelineFuture
@@ -232,7 +232,7 @@ class ExecutionEngine(Queries):
             return
         self._mentioned.add(name)
         store = self._open().store
-        for row in store.runs(name=name, statuses=_ACTIVE, limit=1):
+        for row in store.runs(name=name, statuses=ACTIVE, limit=1):
             if row.owner is None or not store.alive(row.owner, self._open().loop.clock.now()):
                 logger().warning(
                     "an older run of this pipeline is unfinished",
@@ -390,6 +390,3 @@ def _retire(shared: SharedLoop, owner: Owner) -> None:
         threading.Thread(target=shared.leave, daemon=True).start()
 
     shared.loop.post(partial(shared.loop.ownership.close, owner, False, released))
-
-
-_ACTIVE = [status for status in PipelineStatus if status.active]

@@ -62,7 +62,8 @@ class Loop:
         self._mailbox = Mailbox()
         self._touched: dict[str, LiveRun] = {}
         self._hungry: dict[str, Owner] = {}
-        self._taken: list[int] = []
+        self.taken: list[int] = []
+        """Inbox items to remove with this turn's commit."""
         self._replies: list[tuple[Future[Any], object, str | None]] = []
         self._order = count()
         self._thread: threading.Thread | None = None
@@ -137,10 +138,6 @@ class Loop:
         self._touched[live.run.run_id] = live
         self._hungry[live.owner.id] = live.owner
 
-    def take(self, item: int) -> None:
-        """Remove an inbox item with this turn's commit."""
-        self._taken.append(item)
-
     def reply(self, future: Future[Any], answer: object, stream: str | None = None) -> None:
         """Answer after this turn's commit, with the refusal if that of ``stream`` was refused."""
         self._replies.append((future, answer, stream))
@@ -200,10 +197,10 @@ class Loop:
                 )
                 owners.append(live)
                 after += len(events)
-        if not batches and not self._taken:
+        if not batches and not self.taken:
             return
-        answers = append_patiently(self.store, batches, self._taken, self.closing, self.clock)
-        self._taken.clear()
+        answers = append_patiently(self.store, batches, self.taken, self.closing, self.clock)
+        self.taken.clear()
         for live, refusal in zip(owners, answers, strict=True):
             if refusal is not None and self.holds(live):
                 self._refuse_replies(refusal)
@@ -384,7 +381,7 @@ class Loop:
             for waiter in live.waiters:
                 waiter.resolve(partial(waiter.future.set_exception, error))
         self._touched.clear()
-        self._taken.clear()
+        self.taken.clear()
         replies, self._replies = self._replies, []
         for future, _, _ in replies:
             future.set_exception(error)

@@ -149,9 +149,8 @@ class Ownership:
         run = run or load_run(self._store, run_id)
         events = decide(run, claim_by(owner.id), self._loop.now)
         if not run.status.active:  # what was asked of it before it ended is void
-            for item in self._store.inbox():
-                if item.stream == run.stream:
-                    self._loop.take(item.id)
+            void = [item.id for item in self._store.inbox() if item.stream == run.stream]
+            self._loop.taken.extend(void)
         live = LiveRun(run, owner, run.state.epoch + 1, handlers)
         self._adopt(live)
         self._loop.record(live, events)
@@ -292,18 +291,20 @@ class Ownership:
 
     def _read_inbox(self) -> None:
         for item in self._store.inbox():
+            if item.id in self._loop.taken:
+                continue
             run_id = item.stream.partition("/")[2]
             live = self._loop.runs.get(run_id)
             if live is None:
                 row = self._store.run(run_id)
                 if row is None or row.status.finished:
-                    self._loop.take(item.id)  # too late, whoever was to read it
+                    self._loop.taken.append(item.id)  # too late, whoever was to read it
                 continue
             try:
                 self._decide(live, _control.decode(item.command), item.actor)
             except (c.Refused, msgspec.MsgspecError) as error:
                 logger().warning("a command was refused", run=live.run.run_id, reason=str(error))
-            self._loop.take(item.id)
+            self._loop.taken.append(item.id)
             self._loop.touch(live)
 
     def follow(
@@ -383,9 +384,8 @@ class Ownership:
 
     def _stop_following(self, owner: Owner) -> None:
         for run_id, followed in list(self._followed.items()):
-            rest = [one for one in followed if one.owner is not owner]
-            self._followed[run_id] = rest
-            if not rest:
+            self._followed[run_id] = [one for one in followed if one.owner is not owner]
+            if not self._followed[run_id]:
                 del self._followed[run_id]
             error = EngineClosed(f"run {run_id} goes on elsewhere and this engine was closed")
             for one in followed:

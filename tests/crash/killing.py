@@ -17,7 +17,6 @@ from semantica.pipeline.events.envelope import Envelope
 from semantica.pipeline.events.sqlite import SqliteStore
 from semantica.pipeline.events.upcasters import to_event
 
-
 PROGRESS = 8
 """Executions that each life gets to begin, twice as many as are in flight at once."""
 

@@ -1,0 +1,254 @@
+"""What users' code, other processes and bad timing must not be able to do."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from making import MakeEngine
+
+from semantica.pipeline import (
+    AttemptCancelled,
+    Context,
+    EngineClosed,
+    ExecutionEngine,
+    PipelineBuilder,
+    PipelineFuture,
+    PipelineStatus,
+    RunConflict,
+)
+from semantica.pipeline.engine.core.commands import Cancel
+from semantica.pipeline.events.envelope import NewEvent
+from semantica.pipeline.events.store import Batch
+
+
+def one(handler: Any, name: str = "one") -> Any:
+    return PipelineBuilder().add_step("s", "t", handler=handler).build(name)
+
+
+def waiting(go: threading.Event, entered: threading.Event) -> Any:
+    def wait(data: Any) -> Any:
+        entered.set()
+        assert go.wait(20)
+        return data
+
+    return wait
+
+
+def test_a_run_id_given_twice_at_once_is_one_run(engine: ExecutionEngine) -> None:
+    ran: list[int] = []
+    pipeline = one(lambda data: ran.append(1) or data)
+    futures = [engine.execute_pipeline_async(pipeline, 5, run_id="x") for _ in range(5)]
+    assert [future.result(10).output for future in futures] == [5] * 5
+    assert ran == [1]
+    other = engine.execute_pipeline_async(pipeline, 6, run_id="x")
+    with pytest.raises(RunConflict):
+        other.result(10)
+
+
+def test_who_follows_a_run_does_not_claim_it_twice(make_engine: MakeEngine) -> None:
+    go, entered = threading.Event(), threading.Event()
+    ran: list[int] = []
+
+    def second(data: Any) -> Any:
+        ran.append(1)
+        threading.Event().wait(0.3)  # longer than between two looks around
+        return data
+
+    pipeline = (
+        PipelineBuilder()
+        .add_step("first", "t", handler=waiting(go, entered))
+        .add_step("second", "t", handler=second)
+        .build("followed")
+    )
+    before = make_engine()
+    before.execute_pipeline_async(pipeline, 1, run_id="x")
+    assert entered.wait(10)
+    before.pause_pipeline("x")
+    go.set()
+    while before.get_status("x") is not PipelineStatus.PAUSED:
+        threading.Event().wait(0.01)
+    before.close()
+    engine = make_engine()
+    future = engine.attach("x")
+    assert engine.resume_pipeline("x", pipeline=pipeline)
+    assert future.result(10).output == 1
+    assert ran == [1]
+    assert [e.type for e in engine.history("x")].count("PipelineClaimed") == 2
+
+
+def test_numbers_of_other_libraries_are_numbers(engine: ExecutionEngine) -> None:
+    def count(data: Any, context: Context) -> None:
+        context.progress(np.float64(1), np.int64(2))
+        context.metric("loss", np.float64(0.5))
+        context.metric("many", 10**30)
+
+    result = engine.execute_pipeline(one(count))
+    assert result.metrics["loss"] == 0.5 and result.metrics["many"] == 1e30
+
+    def overflow(data: Any, context: Context) -> None:
+        context.metric("x", 1e308)
+        context.metric("x", 1e308)
+
+    assert "finite" in engine.execute_pipeline(one(overflow)).errors[0]
+
+
+def test_a_handler_cannot_claim_to_have_been_cancelled(engine: ExecutionEngine) -> None:
+    def pretend(data: Any) -> None:
+        raise AttemptCancelled
+
+    assert engine.execute_pipeline(one(pretend)).status is PipelineStatus.FAILED
+
+
+def test_a_callback_that_exits_ends_nothing(engine: ExecutionEngine) -> None:
+    def leave(progress: Any) -> None:
+        raise SystemExit(1)
+
+    assert engine.execute_pipeline(one(lambda data: 3), progress_callback=leave).output == 3
+
+
+def test_waiting_in_a_futures_callback_is_refused_and_beginning_is_not(
+    engine: ExecutionEngine,
+) -> None:
+    told: list[Any] = []
+    done = threading.Event()
+    pipeline = one(lambda data: data)
+
+    def after(future: PipelineFuture) -> None:
+        try:
+            engine.execute_pipeline(pipeline)
+        except RuntimeError as error:
+            told.append(str(error))
+        following = engine.execute_pipeline_async(pipeline, 2)
+        following.add_done_callback(lambda last: (told.append(last.result().output), done.set()))
+
+    go, entered = threading.Event(), threading.Event()
+    future = engine.execute_pipeline_async(one(waiting(go, entered)))
+    assert entered.wait(10)
+    future.add_done_callback(after)  # type: ignore[arg-type]
+    go.set()
+    assert done.wait(10)
+    assert "execute_pipeline_async" in told[0] and told[1] == 2
+
+
+def test_a_command_that_came_too_late_is_void(engine: ExecutionEngine) -> None:
+    broken = [True]
+
+    def fail_once(data: Any) -> int:
+        if broken[0]:
+            raise ValueError("no")
+        return 1
+
+    result = engine.execute_pipeline(one(fail_once))
+    store = engine._open().store
+    store.send(f"run/{result.run_id}", b'{"type":"Cancel"}', actor="late", at=1)
+    broken[0] = False
+    assert engine.resume_pipeline(result.run_id, pipeline=one(fail_once))
+    assert engine.attach(result.run_id).result(10).output == 1
+    assert store.inbox() == []
+
+
+def take_over(engine: ExecutionEngine, run_id: str) -> None:
+    """What another owner does to a run whose owner seems dead."""
+    store = engine._open().store
+    last = engine.history(run_id)[-1]
+    claim = NewEvent("PipelineClaimed", 1, b'{"owner":"other","host":"h","pid":1,"code":"0"}')
+    batch = Batch(last.stream, last.version, last.epoch + 1, "other", last.at + 1, [claim])
+    assert store.append([batch]) == [None]
+
+
+def test_a_lost_run_leaves_its_worker_to_others(make_engine: MakeEngine) -> None:
+    engine = make_engine(max_workers=1)
+    go, entered = threading.Event(), threading.Event()
+    lost = engine.execute_pipeline_async(one(waiting(go, entered)), run_id="lost")
+    assert entered.wait(10)
+    waits = engine.execute_pipeline_async(one(lambda data: 7, "waits"))
+    take_over(engine, "lost")
+    # The command meets a refused append, and is asked again of whoever owns the run now: that one
+    # is dead, so the run comes back here and is cancelled.
+    assert engine.control("lost", Cancel()) == "lost"
+    assert waits.result(10).output == 7
+    assert lost.result(10).status is PipelineStatus.CANCELLED
+    go.set()
+
+
+def test_threads_may_close_an_engine_together(make_engine: MakeEngine) -> None:
+    engine = make_engine()
+    engine.execute_pipeline(one(lambda data: 1))
+    threads = [threading.Thread(target=engine.close) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
+    with pytest.raises(EngineClosed):
+        engine.execute_pipeline(one(lambda data: 1))
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        "pathlib.Path(log + '.artifacts').write_text('in the way'); big = 'x' * 10_000",
+        "shell = sqlite3.connect(log, isolation_level=None); shell.execute('BEGIN IMMEDIATE'); "
+        "big = 1",
+    ],
+    ids=["artifacts", "locked"],
+)
+def test_a_process_whose_log_cannot_be_written_still_ends(log: Path, trouble: str) -> None:
+    code = f"""
+        import pathlib, sqlite3, sys, threading
+        from semantica.pipeline import ExecutionEngine, PipelineBuilder
+        from semantica.pipeline.engine import writing
+        from semantica.pipeline.events.sqlite import SqliteStore
+        writing.EXIT_PATIENCE = 1.0
+        log = sys.argv[1]
+        entered = threading.Event()
+
+        def work(data):
+            global shell
+            {trouble}
+            entered.set()
+            return big
+
+        engine = ExecutionEngine(SqliteStore(log, busy_timeout=0.05))
+        engine.execute_pipeline_async(PipelineBuilder().add_step("s", "t", handler=work).build())
+        entered.wait(10)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), str(log)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_child_after_a_fork_makes_its_own_engine(log: Path) -> None:
+    code = """
+        import os, sys
+        from semantica.pipeline import ExecutionEngine, PipelineBuilder
+        pipeline = PipelineBuilder().add_step("s", "t").build("p")
+        engine = ExecutionEngine(sys.argv[1])
+        engine.execute_pipeline(pipeline)
+        if os.fork() == 0:
+            assert engine.close() == []
+            with ExecutionEngine(sys.argv[1]) as own:
+                assert own.execute_pipeline(pipeline, 4).output == 4
+            print("child done", flush=True)
+            os._exit(0)
+        os.wait()
+        assert engine.execute_pipeline(pipeline).success
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), str(log)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.stdout == "child done\n" and done.returncode == 0, done.stderr
