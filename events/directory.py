@@ -12,6 +12,7 @@ from .envelope import NewEvent
 from .errors import IllegalTransition
 from .machines import NEW, PIPELINE_TABLE, PipelineStatus
 from .pipeline import PipelineClaimed, PipelineSubmitted
+from .upcasters import decode
 
 
 class RunRow(msgspec.Struct, frozen=True):
@@ -39,10 +40,6 @@ def stream_of(run_id: str) -> str:
     return f"run/{run_id}"
 
 
-_submitted = msgspec.json.Decoder(PipelineSubmitted)
-_claimed = msgspec.json.Decoder(PipelineClaimed)
-
-
 def concerns(event_type: str) -> bool:
     """Whether events of this type change the directory."""
     return event_type.startswith("Pipeline")
@@ -53,25 +50,29 @@ def advance(row: RunRow | None, stream: str, at: int, epoch: int, event: NewEven
 
     Raises:
         IllegalTransition: The law does not allow the event; the append must not happen.
+        UnknownEvent, LogCorrupt: Its payload cannot be read.
     """
     state = row.status if row else NEW
     status = PIPELINE_TABLE.get((state, event.type))
     if status is None:
         raise IllegalTransition(stream, "pipeline", state, event.type)
-    if row is None:
-        submitted = _submitted.decode(event.payload)
-        return RunRow(
-            run_id=stream.partition("/")[2],
-            name=submitted.name,
-            status=status,
-            engine=submitted.engine,
-            owner=None,
-            epoch=epoch,
-            priority=submitted.priority,
-            submitted_at=at,
-            changed_at=at,
+    if row is not None and event.type != "PipelineClaimed":
+        return msgspec.structs.replace(row, status=status, epoch=epoch, changed_at=at)
+    told = decode(event.type, event.schema, event.payload, f"a {event.type} of {stream}")
+    if row is not None:
+        assert isinstance(told, PipelineClaimed)  # as its type says
+        return msgspec.structs.replace(
+            row, status=status, owner=told.owner, epoch=epoch, changed_at=at
         )
-    owner = row.owner
-    if event.type == "PipelineClaimed":
-        owner = _claimed.decode(event.payload).owner
-    return msgspec.structs.replace(row, status=status, owner=owner, epoch=epoch, changed_at=at)
+    assert isinstance(told, PipelineSubmitted)  # the law knows no other beginning
+    return RunRow(
+        run_id=stream.partition("/")[2],
+        name=told.name,
+        status=status,
+        engine=told.engine,
+        owner=None,
+        epoch=epoch,
+        priority=told.priority,
+        submitted_at=at,
+        changed_at=at,
+    )

@@ -69,8 +69,12 @@ def to_event(envelope: Envelope) -> Event:
         UnknownEvent: A type or schema that only a newer version of this library knows.
         LogCorrupt: A payload that is not what its type and schema say.
     """
-    name, schema = envelope.type, envelope.schema
     place = f"event {envelope.version} of {envelope.stream}"
+    return decode(envelope.type, envelope.schema, envelope.payload, place)
+
+
+def decode(name: str, schema: int, payload: bytes, place: str) -> Event:
+    """The event of a payload; ``place`` says in an error where it stands. As :func:`to_event`."""
     if name not in EVENT_TYPES or schema > SCHEMAS.get(name, 1):
         raise UnknownEvent(
             f"{place} is a {name} of schema {schema}, which this version does not know; "
@@ -78,8 +82,8 @@ def to_event(envelope: Envelope) -> Event:
         )
     try:
         if schema == SCHEMAS.get(name, 1):
-            return _decoders[name].decode(envelope.payload)  # type: ignore[no-any-return]
-        return _lift(name, schema, envelope.payload)
+            return _decoders[name].decode(payload)  # type: ignore[no-any-return]
+        return _lift(name, schema, payload)
     except Exception as error:  # an upcaster may stumble over anything
         raise LogCorrupt(f"{place} ({name}) cannot be read: {error}") from error
 

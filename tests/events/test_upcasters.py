@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from semantica.pipeline.events import upcasters
 from semantica.pipeline.events.codec import Value
 from semantica.pipeline.events.definition import RetryPolicy, RetryStrategy
+from semantica.pipeline.events.directory import advance
 from semantica.pipeline.events.envelope import Envelope, NewEvent
 from semantica.pipeline.events.errors import LogCorrupt, UnknownEvent
 from semantica.pipeline.events.step import StepCompleted, StepInterrupted
@@ -173,3 +174,16 @@ def test_recorded_values_survive_the_lifting(monkeypatch: pytest.MonkeyPatch) ->
     payload = b'{"step":"a","attempt":1,"output":{"inline":{"x":[1,"y"]}},"seconds":0.5}'
     event = to_event(recorded(NewEvent("StepCompleted", 1, payload)))
     assert event == StepCompleted("a", 1, Value(inline=msgspec.Raw(b'{"x":[1,"y"]}')), 0.5)
+
+
+def test_the_directory_reads_old_payloads_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rebuild of an old log goes through the upcasters like every other fold."""
+    monkeypatch.setitem(upcasters.SCHEMAS, "PipelineSubmitted", 2)  # type: ignore[arg-type]
+    monkeypatch.setitem(
+        upcasters.UPCASTERS,
+        ("PipelineSubmitted", 1),
+        lambda old: {**old, "name": old["title"]},
+    )
+    old = b'{"title":"old","definition":{},"identity":"","data":{"inline":null},"engine":"e"}'
+    row = advance(None, "run/r", 1, 1, NewEvent("PipelineSubmitted", 1, old))
+    assert (row.run_id, row.name, row.status) == ("r", "old", "pending")
