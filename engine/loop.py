@@ -19,7 +19,7 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Any
 
-from ..events.errors import AppendRefused, LogError, LogUnavailable
+from ..events.errors import AppendRefused, IllegalTransition, LogError, LogUnavailable
 from ..events.store import Batch, Store
 from ..events.upcasters import Event, to_new
 from ..events.values import ErrorInfo
@@ -44,8 +44,7 @@ from .writing import append_patiently
 class Loop:
     """Executes the runs of this process on one log.
 
-    Everything but :meth:`post`, :meth:`start` and :meth:`stop` belongs to the loop's own thread; a
-    test may instead call :meth:`turn` itself and never start one.
+    All but :meth:`post`, :meth:`start`, :meth:`stop` and :attr:`here` belongs to its own thread.
     """
 
     def __init__(self, store: Store, clock: Clock) -> None:
@@ -97,7 +96,7 @@ class Loop:
 
     def _patience(self) -> float | None:
         """Seconds to sleep when nothing arrives."""
-        waits = [self.timers.next_in(), self.ownership.patience()]
+        waits = (self.timers.next_in(), self.ownership.patience())
         return min((wait for wait in waits if wait is not None), default=None)
 
     # -- a turn ------------------------------------------------------------------------------
@@ -130,7 +129,11 @@ class Loop:
 
     def record(self, live: LiveRun, events: list[Event], actor: str | None = None) -> None:
         """Take events into this turn's commit."""
-        live.record(events, actor or live.owner.id, self.now)
+        try:
+            live.record(events, actor or live.owner.id, self.now)
+        except IllegalTransition as error:  # we are wrong: what is in memory cannot be trusted
+            self._give_run_up(live, error)
+            raise
         self.touch(live)
 
     def touch(self, live: LiveRun) -> None:
@@ -166,8 +169,7 @@ class Loop:
         i = live.next_step()
         if i is None or not live.can_start() or not self.holds(live):
             return False
-        start = c.Start(i, worker, owner.backend.name)
-        self.record(live, decide(live.run, start, self.now))
+        self.record(live, decide(live.run, c.Start(i, worker, owner.backend.name), self.now))
         context = Context(
             run_id=live.run.run_id,
             step=live.run.graph.name(i),
@@ -202,11 +204,12 @@ class Loop:
         answers = append_patiently(self.store, batches, self.taken, self.closing, self.clock)
         self.taken.clear()
         for live, refusal in zip(owners, answers, strict=True):
-            if refusal is not None and self.holds(live):
+            live.pending.clear()
+            if refusal is None:
+                live.recorded = live.run.state.version
+            elif self.holds(live):
                 self._refuse_replies(refusal)
                 self._lose(live, refusal)
-            live.recorded = live.run.state.version
-            live.pending.clear()
 
     def _refuse_replies(self, refusal: AppendRefused) -> None:
         for future, _, stream in self._replies:
@@ -217,12 +220,11 @@ class Loop:
     def _perform(self) -> None:
         """Do what the committed states ask for."""
         touched, self._touched = self._touched, {}
-        for live in touched.values():
-            if self.holds(live):
-                try:
-                    self._perform_run(live)
-                except Exception as error:
-                    self._give_run_up(live, error)
+        for live in filter(self.holds, touched.values()):
+            try:
+                self._perform_run(live)
+            except Exception as error:
+                self._give_run_up(live, error)
         replies, self._replies = self._replies, []
         for future, answer, _ in replies:
             future.set_result(answer)
@@ -337,22 +339,25 @@ class Loop:
     def _lose(self, live: LiveRun, refusal: AppendRefused) -> None:
         """Somebody else owns the run now: stop touching it, and wait for what they make of it."""
         logger().warning("a run was taken over by another owner", reason=str(refusal))
-        self.forget(live)
+        self._drop(live)
+        self.post(partial(self.ownership.follow_lost, live))  # in a turn, and commit, of its own
+
+    def _give_run_up(self, live: LiveRun, error: Exception) -> None:
+        """Something is wrong with this run alone; it can be recovered from the log."""
+        logger().exception("a run was given up in this process", run=live.run.run_id)
+        self._drop(live)
+        for waiter in live.waiters:
+            waiter.resolve(partial(waiter.future.set_exception, error))
+
+    def _drop(self, live: LiveRun) -> None:
+        """Let a run go with attempts in flight: whatever they return comes too late."""
+        if self.holds(live):
+            self.forget(live)
         for flight in live.in_flight.values():
             flight.context.cancel()
             live.owner.backend.abandon(flight.worker)
         live.in_flight.clear()
         self._hungry[live.owner.id] = live.owner
-        self.post(_nothing)  # another turn, since workers have become free
-        self.ownership.follow_lost(live)
-
-    def _give_run_up(self, live: LiveRun, error: Exception) -> None:
-        """Something is wrong with this run alone; it can be recovered from the log."""
-        logger().exception("a run was given up in this process", run=live.run.run_id)
-        if self.holds(live):
-            self.forget(live)
-        for waiter in live.waiters:
-            waiter.resolve(partial(waiter.future.set_exception, error))
 
     def holds(self, live: LiveRun) -> bool:
         """Whether this is the run that this process executes, not one that it has let go."""
@@ -375,8 +380,7 @@ class Loop:
         if not isinstance(error, LogError):
             logger().exception("the loop failed; its runs can be recovered from the log")
         for live in list(self.runs.values()):
-            self.forget(live)
-            live.in_flight.clear()
+            self._drop(live)
             live.owner.queue.clear()
             for waiter in live.waiters:
                 waiter.resolve(partial(waiter.future.set_exception, error))
@@ -387,10 +391,6 @@ class Loop:
             future.set_exception(error)
         self.ownership.fail(error)
         self.ownership.release_idle()
-
-
-def _nothing() -> None:
-    """A message that only wakes the loop."""
 
 
 _PERFORM: dict[type[Any], Callable[[Loop, LiveRun, Any], None]] = {

@@ -25,6 +25,8 @@ from semantica.pipeline import (
 )
 from semantica.pipeline.engine.core.commands import Cancel
 from semantica.pipeline.events.envelope import NewEvent
+from semantica.pipeline.events.errors import LogCorrupt
+from semantica.pipeline.events.memory import MemoryStore
 from semantica.pipeline.events.store import Batch
 
 
@@ -252,3 +254,58 @@ def test_a_child_after_a_fork_makes_its_own_engine(log: Path) -> None:
         timeout=30,
     )
     assert done.stdout == "child done\n" and done.returncode == 0, done.stderr
+
+
+def test_no_effect_precedes_the_commit_that_orders_it(engine: ExecutionEngine) -> None:
+    """A handler finds its own StepStarted, and the output it was given, in the log."""
+    store = engine._open().store
+    seen: list[list[str]] = []
+
+    def look(data: Any, context: Context) -> str:
+        seen.append([envelope.type for envelope in store.read(f"run/{context.run_id}")])
+        return "x"
+
+    pipeline = PipelineBuilder().add_step("a", "t", handler=look).add_step("b", "t", handler=look)
+    engine.execute_pipeline(pipeline.build("ordered"))
+    assert seen[0] == ["PipelineSubmitted", "PipelineClaimed", "StepStarted"]
+    assert seen[1] == [*seen[0], "StepCompleted", "StepStarted"]
+
+
+def test_a_log_that_fails_for_good_costs_an_engine_no_worker() -> None:
+    store = MemoryStore()
+    append = store.append
+    with ExecutionEngine(store, max_workers=1) as engine:
+        engine.execute_pipeline(one(lambda data: 1))
+
+        def broken(*_: Any, **__: Any) -> Any:
+            raise LogCorrupt("the disk is gone")
+
+        store.append = broken  # type: ignore[method-assign]
+        with pytest.raises(LogCorrupt, match="gone"):
+            engine.execute_pipeline(one(lambda data: 1))
+        store.append = append  # type: ignore[method-assign]
+        future = engine.execute_pipeline_async(one(lambda data: 2))
+        assert future.result(10).output == 2
+
+
+@pytest.mark.parametrize("data", ["theirs", "mine"])
+def test_who_loses_the_race_for_a_run_id_joins_or_is_refused(data: str) -> None:
+    """Another owner records a run of this id between our look and our append."""
+    store = MemoryStore()
+    append, pipeline = store.append, one(lambda data: data)
+    with ExecutionEngine(store) as engine:
+        engine.execute_pipeline(pipeline, "theirs", run_id="model")
+        (submitted, *_) = engine.history("model")
+
+        def late(batches: Any, **how: Any) -> Any:
+            store.append = append  # type: ignore[method-assign]
+            new = NewEvent(submitted.type, submitted.schema, submitted.payload)
+            assert append([Batch("run/x", 0, 1, "other", 1, [new])]) == [None]
+            return append(batches, **how)
+
+        store.append = late  # type: ignore[method-assign]
+        if data == "theirs":
+            assert engine.execute_pipeline(pipeline, data, run_id="x").output == "theirs"
+        else:
+            with pytest.raises(RunConflict, match="input"):
+                engine.execute_pipeline(pipeline, data, run_id="x")
