@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 import threading
 import time
@@ -34,6 +35,7 @@ class Attempt(msgspec.Struct, frozen=True):
         handler: Given with the pipeline; None: looked up by the definition.
         strict: A step without handler fails; otherwise its input is its output.
         closing: Set when the process gives up on writing.
+        executor: ``"thread"`` or ``"process"``.
     """
 
     step: int
@@ -47,36 +49,79 @@ class Attempt(msgspec.Struct, frozen=True):
     strict: bool
     context: Context
     closing: threading.Event
+    executor: str = "thread"
 
 
-def carry_out(attempt: Attempt, report: Callable[[Command | None], None]) -> None:
+Report = Callable[[Command | None], None]
+"""Takes how an attempt ended. None: the process exits and the output still cannot be written;
+nothing is recorded then, and the attempt counts as interrupted."""
+
+
+def carry_out(attempt: Attempt, report: Report, release: Callable[[], None]) -> None:
     """Run the handler and report how it ended, exactly once; never raises.
 
-    None is reported when the process exits and the output still cannot be written: nothing is
-    recorded then, and the attempt counts as interrupted.
+    An ``async def`` handler is only begun here: it goes on in the process's asyncio loop, and
+    ``release`` is called, since it needs no worker while it waits.
     """
-    started, cpu = time.perf_counter(), time.thread_time()
-    context = attempt.context
+    began = _Beginning()
     try:
         result = _call(attempt)
-        # A handler that returned because it saw the cancellation has not finished its work.
-        if context.noticed_cancel:
-            raise AttemptCancelled
-        outcome: Command | None = _completed(attempt, result, started, cpu)
     except BaseException as error:
         # Also SystemExit and the like: a handler must not be able to take its worker down.
-        if isinstance(error, AttemptCancelled) and context.was_cancelled:
-            outcome = Cancelled(attempt.step, attempt.number, "cooperative")
+        report(began.failed(attempt, error))
+        return
+    if not inspect.iscoroutine(result):
+        report(began.returned(attempt, result))
+        return
+
+    def ended(result: Any, error: BaseException | None) -> None:
+        began.cpu = None  # many attempts share the loop's thread
+        if error is not None:
+            report(began.failed(attempt, error))
         else:
-            outcome = Fail(
-                attempt.step,
-                attempt.number,
-                describe(error, attempt.policy),
-                random.random(),
-                round(time.perf_counter() - started, 6),
-                context.metrics,
-            )
-    report(outcome)
+            report(began.returned(attempt, result))
+
+    from .coroutines import run  # asyncio is slow to import
+
+    run(result, attempt.context, ended)
+    release()
+
+
+class _Beginning:
+    """When an attempt began, and how it ended."""
+
+    def __init__(self) -> None:
+        self._at = time.perf_counter()
+        self.cpu: float | None = time.thread_time()
+
+    def returned(self, attempt: Attempt, result: Any) -> Command | None:
+        spent = time.thread_time() - self.cpu if self.cpu is not None else None
+        duration = time.perf_counter() - self._at
+        # A handler that returned because it saw the cancellation has not finished its work.
+        if attempt.context.noticed_cancel:
+            return Cancelled(attempt.step, attempt.number, "cooperative")
+        try:
+            return _completed(attempt, result, duration, spent)
+        except BaseException as error:
+            return self.failed(attempt, error)
+
+    def failed(self, attempt: Attempt, error: BaseException) -> Command:
+        if isinstance(error, AttemptCancelled) and attempt.context.was_cancelled:
+            return Cancelled(attempt.step, attempt.number, "cooperative")
+        duration = time.perf_counter() - self._at
+        return failed(attempt, error, duration)
+
+
+def failed(attempt: Attempt, error: BaseException, duration: float) -> Fail:
+    """The command that records an attempt's error after ``duration`` seconds."""
+    return Fail(
+        attempt.step,
+        attempt.number,
+        describe(error, attempt.policy),
+        random.random(),
+        round(duration, 6),
+        attempt.context.metrics,
+    )
 
 
 def _call(attempt: Attempt) -> Any:
@@ -106,8 +151,9 @@ def _input(attempt: Attempt) -> Any:
     }
 
 
-def _completed(attempt: Attempt, result: Any, started: float, cpu: float) -> Complete | None:
-    duration, spent = time.perf_counter() - started, time.thread_time() - cpu
+def _completed(
+    attempt: Attempt, result: Any, duration: float, cpu: float | None
+) -> Complete | None:
     while True:
         try:
             output = encode(result, attempt.artifacts, allow_pickle=attempt.allow_pickle)
@@ -119,5 +165,5 @@ def _completed(attempt: Attempt, result: Any, started: float, cpu: float) -> Com
                 return None
             continue
         return Complete(
-            attempt.step, attempt.number, output, duration, spent, attempt.context.metrics
+            attempt.step, attempt.number, output, duration, cpu, attempt.context.metrics
         )

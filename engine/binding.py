@@ -70,14 +70,14 @@ def _sole_input(handler: Handler) -> str | None:
 
 
 def call(handler: Handler, *, step: Any, data: Any, context: Any) -> Any:
-    """Call ``handler`` with what it asks for, and wait for it if it is a coroutine function.
+    """Call ``handler`` with what it asks for; a coroutine function returns its coroutine.
 
     Raises:
         TypeError: The configuration has a key that the handler does not take.
     """
     shape = plan(handler)
     if shape.opaque:
-        return _awaited(handler(data))
+        return handler(data)
     given = {"step": step, "context": context}
     config = dict(step.config)
     if shape.data_name is not None and shape.data_name not in config:
@@ -91,7 +91,7 @@ def call(handler: Handler, *, step: Any, data: Any, context: Any) -> Any:
         keywords.update(config)
     elif config:
         raise _unknown(handler, step, config, shape)
-    return _awaited(handler(*arguments, **keywords))
+    return handler(*arguments, **keywords)
 
 
 def _take(name: str, given: dict[str, Any], config: dict[str, Any]) -> Any:
@@ -111,18 +111,6 @@ def _unknown(handler: Handler, step: Any, config: dict[str, Any], shape: Plan) -
         f"step {step.name!r}: {called} takes no configuration {name!r}"
         f"{nearest(name, takes)} ({listing})"
     )
-
-
-def _awaited(result: Any) -> Any:
-    if inspect.iscoroutine(result):
-        import asyncio
-
-        return asyncio.run(_await(result))
-    return result
-
-
-async def _await(awaitable: Any) -> Any:
-    return await awaitable
 
 
 __all__ = ["Plan", "call", "plan"]

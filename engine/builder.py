@@ -40,6 +40,7 @@ class PipelineBuilder:
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
         at_most_once: bool = False,
+        executor: str | None = None,
         **config: Any,
     ) -> Self:
         """Add a step. Every other keyword is its handler's configuration.
@@ -54,6 +55,7 @@ class PipelineBuilder:
             timeout: Seconds an attempt may take; None for no limit.
             retry: Overrides the retry policy of the run.
             at_most_once: Never executed again after an interruption; the step fails instead.
+            executor: ``"thread"`` or ``"process"``; None: as the engine says.
 
         Raises:
             PipelineValidationError: The name is taken.
@@ -85,6 +87,7 @@ class PipelineBuilder:
             timeout=timeout,
             retry=retry,
             at_most_once=at_most_once,
+            executor=executor,
         )
         return self
 

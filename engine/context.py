@@ -50,9 +50,11 @@ class Context:
         self.noticed_cancel = False
         """Whether the handler has seen that it is cancelled: what it returns then is partial."""
         self._clock = clock
-        self._report = report
+        self.report = report
+        """Passes a report of progress on, for the engine."""
         self._reported_at = -PROGRESS_INTERVAL
         self._cancelled = False
+        self._listeners: list[Callable[[], None]] = []
 
     @property
     def log(self) -> Any:
@@ -67,7 +69,7 @@ class Context:
         self._reported_at = now
         if message is not None:
             message = message.encode("utf-8", "backslashreplace").decode()
-        self._report(
+        self.report(
             _finite("done", done), None if total is None else _finite("total", total), message
         )
 
@@ -100,6 +102,15 @@ class Context:
     def cancel(self) -> None:
         """Called by the engine, from its own thread."""
         self._cancelled = True
+        for listener in tuple(self._listeners):
+            listener()
+
+    def on_cancel(self, listener: Callable[[], None]) -> None:
+        """Have ``listener`` called when the attempt is cancelled, at once if it is already; for
+        whatever carries the attempt out elsewhere. It may be called twice."""
+        self._listeners.append(listener)
+        if self._cancelled:
+            listener()
 
 
 def _finite(name: str, amount: float) -> float:

@@ -16,20 +16,22 @@ from ..events.errors import (
     AppendRefused,
     EngineClosed,
     LogError,
+    PipelineError,
     PipelineValidationError,
 )
 from ..events.pipeline import Origin
 from ..events.store import Store
 from ..projections.progress import Progress
-from .backends.threads import ThreadBackend
+from . import process
+from .backends.workers import Workers
 from .clock import Clock
 from .core import commands as c
 from .live import Owner, Waiter
 from .logger import logger
-from .logs import SharedLoop, open_log
+from .logs import SharedLoop, open_log, retire
 from .loop import Loop
 from .mailbox import Message
-from .model import Handler, Pipeline, define
+from .model import EXECUTORS, Handler, Pipeline, define
 from .notify import Notifier
 from .ownership import ACTIVE
 from .queries import Queries
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 
 ProgressCallback = Callable[[Progress], Any]
 OnFailure = Literal["stop", "continue"]
+Executor = Literal["thread", "process"]
 
 
 class ExecutionEngine(Queries):
@@ -51,14 +54,19 @@ class ExecutionEngine(Queries):
         log: A path, ``sqlite:///path``, ``":memory:"`` or a store; by default ``$PIPELINE_LOG``,
             else ``.semantica/pipeline.db`` in the current directory.
         max_workers: Steps in flight at once, over all runs of this engine; by default the number
-            of CPUs, at most 32 (and 4 at least, since steps often wait).
+            of CPUs, at most 32 (and 4 at least, since steps often wait). ``async def`` handlers
+            do not count while they wait: thousands of them share one thread.
+        executor: Where steps run that do not say it themselves: ``"thread"``, or ``"process"``:
+            each worker has a process beside it, which a timeout or cancel kills, and whose crash
+            fails only the attempt.
         strict: A step whose type has no handler is an error; otherwise it passes its input on.
         durability: What a recorded event survives: ``"full"`` power loss, ``"normal"`` a killed
             process (power loss may take the newest events), ``"off"`` a killed process only.
         retry_on_failure: Whether steps without a retry policy of their own are retried.
         default_max_retries: How often those are retried, with delays of 1, 2, 4... seconds.
         allow_pickle: Whether values of other than the known types may be recorded as pickles.
-        cancel_grace: Seconds that a cancelled attempt gets to end before it is abandoned.
+        cancel_grace: Seconds that a cancelled attempt gets to end before its process is killed,
+            or its thread abandoned.
         clock: For tests.
 
     Raises:
@@ -71,6 +79,7 @@ class ExecutionEngine(Queries):
         log: str | os.PathLike[str] | Store | None = None,
         *,
         max_workers: int | None = None,
+        executor: Executor = "thread",
         strict: bool = False,
         durability: Durability = "full",
         retry_on_failure: bool = True,
@@ -83,6 +92,13 @@ class ExecutionEngine(Queries):
             max_workers = min(32, max(4, os.cpu_count() or 1))
         if max_workers < 1:
             raise ValueError(f"max_workers must be at least 1, not {max_workers}")
+        if executor not in EXECUTORS:
+            raise ValueError(f"executor must be 'thread' or 'process', not {executor!r}")
+        if process.importing_main:
+            raise PipelineError(
+                "this script makes an engine when a worker process imports it; put what starts "
+                "pipelines under: if __name__ == '__main__':"
+            )
         self.id = token_hex(6)
         self.max_workers = max_workers
         self.strict = strict
@@ -92,12 +108,16 @@ class ExecutionEngine(Queries):
         self._closing = threading.Lock()
         self._shared: SharedLoop | None = open_log(log, durability, clock)
         self._owner = Owner(
-            self.id, ThreadBackend(max_workers), strict=strict, cancel_grace=cancel_grace
+            self.id,
+            Workers(max_workers),
+            executor=executor,
+            strict=strict,
+            cancel_grace=cancel_grace,
         )
         loop = self._shared.loop
         loop.post(partial(loop.owners.__setitem__, self.id, self._owner))
         # An engine that is forgotten lets its runs end, then its workers.
-        self._finalizer = weakref.finalize(self, _retire, self._shared, self._owner)
+        self._finalizer = weakref.finalize(self, retire, self._shared, self._owner)
         self._finalizer.atexit = False  # the loops drain by themselves at exit
         self._mentioned: set[str] = set()
         self._unrecorded = False
@@ -378,15 +398,3 @@ class ExecutionEngine(Queries):
         if self._shared is None:
             raise EngineClosed("this engine is closed; make another one")
         return self._shared
-
-
-def _retire(shared: SharedLoop, owner: Owner) -> None:
-    """What close() does, without waiting; runs in any thread, at any time."""
-
-    def released(left: list[Unfinished]) -> None:
-        import threading
-
-        # Not in the loop's thread: the last one to leave stops that thread and waits for it.
-        threading.Thread(target=shared.leave, daemon=True).start()
-
-    shared.loop.post(partial(shared.loop.ownership.close, owner, False, released))

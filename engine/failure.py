@@ -10,6 +10,7 @@ from ..events.definition import RetryPolicy
 from ..events.errors import HandlerNotFound, LogCorrupt, UnencodableValue, UnreadableValue
 from ..events.references import resolve_reference
 from ..events.values import ErrorInfo
+from .backends.worker_process import WorkerLost
 
 MAX_TEXT = 20_000
 """Most characters of a message or traceback that are recorded; the middle is left out."""
@@ -31,6 +32,7 @@ _BY_TYPE = (
         (UnencodableValue, UnreadableValue, HandlerNotFound),
         Classification("programming", "high", False),
     ),
+    (WorkerLost, Classification("worker_lost", "high", True)),
     (TimeoutError, Classification("timeout", "medium", True)),
     (ConnectionError, Classification("network", "medium", True)),
     ((InterruptedError, BlockingIOError), Classification("resource", "low", True)),
@@ -88,6 +90,16 @@ def describe(error: BaseException, policy: RetryPolicy | None = None) -> ErrorIn
         retryable=retryable,
         traceback=_clean("".join(traceback.format_exception(_without_own_frames(error)))),
         causes=tuple(_causes(error)),
+    )
+
+
+def timed_out(attempt: int, seconds: float, how: str) -> ErrorInfo:
+    """What is recorded of an attempt that took longer than it may, and was killed or abandoned."""
+    return ErrorInfo(
+        type="TimeoutError",
+        message=f"attempt {attempt} took longer than {seconds:g} s and was {how}",
+        category="timeout",
+        retryable=True,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from heapq import heappop, heappush
 
 import msgspec
@@ -13,6 +14,7 @@ from ..events.definition import StepDefinition
 from ..events.errors import LogCorrupt
 from ..events.machines import PipelineStatus
 from ..events.upcasters import Event
+from ..projections.progress import progress
 from ..projections.run import Run
 from .attempt import Attempt
 from .backends.backend import Backend
@@ -45,7 +47,8 @@ class InFlight(msgspec.Struct):
     """An attempt that is with a worker."""
 
     attempt: int
-    worker: str
+    worker: str | None
+    """None once the attempt goes on without one."""
     context: Context
     given: bool = False
     """Its worker has it."""
@@ -56,10 +59,11 @@ class Owner:
     """An engine as the loop sees it: it owns runs under its id and carries them out."""
 
     def __init__(
-        self, owner_id: str, backend: Backend, *, strict: bool, cancel_grace: float
+        self, owner_id: str, backend: Backend, *, executor: str, strict: bool, cancel_grace: float
     ) -> None:
         self.id = owner_id
         self.backend = backend
+        self.executor = executor
         self.strict = strict
         self.cancel_grace = cancel_grace
         self.expires = 0
@@ -133,6 +137,10 @@ class LiveRun:
             return matured[0][2]
         return ready[0][2] if ready else None
 
+    def executor(self, i: int) -> str:
+        """Where a step's attempts are carried out."""
+        return self.run.graph.definition.steps[i].executor or self.owner.executor
+
     def attempt(self, i: int, context: Context, closing: threading.Event) -> Attempt:
         """What a worker needs for the attempt at a step that has started."""
         definition = self.run.graph.definition.steps[i]
@@ -148,6 +156,7 @@ class LiveRun:
             strict=self.owner.strict,
             context=context,
             closing=closing,
+            executor=self.executor(i),
         )
 
     def _inputs(self, i: int) -> Mapping[str, Value] | Value:
@@ -173,6 +182,19 @@ class LiveRun:
                 self.warnings.append(warning)
                 logger().warning(warning, run=self.run.run_id)
         return handler
+
+    def publish(self, now: int) -> None:
+        """Tell those who wait how far the run is."""
+        notifiers = [waiter.notifier for waiter in self.waiters if waiter.notifier]
+        if notifiers:
+            current = progress(self.run, now)
+            for notifier in notifiers:
+                notifier.publish(current)
+
+    def fail(self, error: Exception) -> None:
+        """Tell those who wait that this process cannot go on with the run."""
+        for waiter in self.waiters:
+            waiter.resolve(partial(waiter.future.set_exception, error))
 
     @property
     def ended(self) -> bool:

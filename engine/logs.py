@@ -19,6 +19,7 @@ from ..events.errors import LogError, LogUnavailable
 from ..events.memory import MemoryStore
 from ..events.store import Store
 from .clock import Clock, SystemClock
+from .live import Owner
 from .loop import Loop
 from .requests import Unfinished
 
@@ -144,6 +145,16 @@ def drain(shared: SharedLoop) -> list[Unfinished]:
     loop.post(begin)
     begun.wait()
     return [unfinished for done in waiting for unfinished in done.result()]
+
+
+def retire(shared: SharedLoop, owner: Owner) -> None:
+    """What close() does, without waiting; runs in any thread, at any time."""
+
+    def released(left: list[Unfinished]) -> None:
+        # Not in the loop's thread: the last one to leave stops that thread and waits for it.
+        threading.Thread(target=shared.leave, daemon=True).start()
+
+    shared.loop.post(partial(shared.loop.ownership.close, owner, False, released))
 
 
 def _at_exit() -> None:

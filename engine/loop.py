@@ -22,15 +22,13 @@ from typing import Any
 from ..events.errors import AppendRefused, IllegalTransition, LogError, LogUnavailable
 from ..events.store import Batch, Store
 from ..events.upcasters import Event, to_new
-from ..events.values import ErrorInfo
 from ..projections.catchup import save_snapshot, snapshot_due
-from ..projections.progress import progress
-from .attempt import carry_out
 from .clock import Clock
 from .context import Context
 from .core import commands as c
 from .core.decide import decide, settle
 from .core.effects import Execute, Interrupt, Wake, outstanding
+from .failure import timed_out
 from .live import InFlight, LiveRun, Owner
 from .logger import logger
 from .mailbox import Mailbox, Message
@@ -169,7 +167,8 @@ class Loop:
         i = live.next_step()
         if i is None or not live.can_start() or not self.holds(live):
             return False
-        self.record(live, decide(live.run, c.Start(i, worker, owner.backend.name), self.now))
+        executor = live.executor(i)
+        self.record(live, decide(live.run, c.Start(i, worker, executor), self.now))
         context = Context(
             run_id=live.run.run_id,
             step=live.run.graph.name(i),
@@ -234,7 +233,7 @@ class Loop:
             _PERFORM[type(effect)](self, live, effect)
         live.touched.clear()
         live.all_touched = False
-        self._publish(live)
+        live.publish(self.now)
         if live.ended:
             self._finish(live)
         elif snapshot_due(live.run, live.snapshot_at):
@@ -249,7 +248,9 @@ class Loop:
         flight.given = True
         attempt = live.attempt(effect.step, flight.context, self.closing)
         report = partial(self._post_outcome, live, effect.step, flight)
-        live.owner.backend.submit(flight.worker, partial(carry_out, attempt, report))
+        release = partial(self.post, partial(self._release, live, flight))
+        assert flight.worker is not None  # until it has been given
+        live.owner.backend.submit(flight.worker, attempt, report, release)
         seconds = attempt.definition.timeout
         if seconds is not None:
             fire = partial(self._timed_out, live, effect.step, flight, seconds)
@@ -283,13 +284,19 @@ class Loop:
         self.post(partial(self._progressed, run_id, c.Report(i, attempt, done, total, text)))
 
     def _outcome(self, live: LiveRun, i: int, flight: InFlight, command: c.Command | None) -> None:
-        live.owner.backend.release(flight.worker)
-        self._hungry[live.owner.id] = live.owner
+        self._release(live, flight)
         if live.in_flight.get(i) is not flight:
             return  # given up before
         del live.in_flight[i]
         if command is not None and self.holds(live):
             self.record(live, decide(live.run, command, self.now))
+
+    def _release(self, live: LiveRun, flight: InFlight) -> None:
+        """Its worker is free for others; the attempt may go on without it."""
+        if flight.worker is not None:
+            live.owner.backend.release(flight.worker)
+            flight.worker = None
+            self._hungry[live.owner.id] = live.owner
 
     def _progressed(self, run_id: str, command: c.Report) -> None:
         live = self.runs.get(run_id)
@@ -299,36 +306,34 @@ class Loop:
     def _timed_out(self, live: LiveRun, i: int, flight: InFlight, seconds: float) -> None:
         if live.in_flight.get(i) is not flight:
             return
-        flight.context.cancel()
-        error = ErrorInfo(
-            type="TimeoutError",
-            message=f"attempt {flight.attempt} took longer than {seconds:g} s and was abandoned",
-            category="timeout",
-            retryable=True,
-        )
-        command = c.TimeOut(i, flight.attempt, error, random.random(), seconds)
-        self._abandon(live, i, flight, command)
+        how = self._abandon(live, i, flight)
+        error = timed_out(flight.attempt, seconds, how)
+        self._record_end(live, c.TimeOut(i, flight.attempt, error, random.random(), seconds))
 
     def _give_up(self, live: LiveRun, i: int, flight: InFlight) -> None:
         if live.in_flight.get(i) is flight:
-            self._abandon(live, i, flight, c.Cancelled(i, flight.attempt, "abandoned"))
+            how = self._abandon(live, i, flight)
+            self._record_end(live, c.Cancelled(i, flight.attempt, how))
 
-    def _abandon(self, live: LiveRun, i: int, flight: InFlight, command: c.Command) -> None:
-        """Stop waiting for a thread that cannot be killed; whatever it returns comes too late."""
+    def _abandon(self, live: LiveRun, i: int, flight: InFlight) -> str:
+        """Stop waiting for an attempt, whose process is killed, if it has one; whatever a thread
+        or a coroutine returns comes too late."""
         del live.in_flight[i]
-        live.owner.backend.abandon(flight.worker)
+        return self._let_go(live, flight)
+
+    def _let_go(self, live: LiveRun, flight: InFlight) -> str:
+        flight.context.cancel()
+        if flight.worker is None:
+            return "abandoned"
+        worker, flight.worker = flight.worker, None
         self._hungry[live.owner.id] = live.owner
+        return live.owner.backend.abandon(worker)
+
+    def _record_end(self, live: LiveRun, command: c.Command) -> None:
         if self.holds(live):
             self.record(live, decide(live.run, command, self.now))
 
     # -- ends --------------------------------------------------------------------------------
-
-    def _publish(self, live: LiveRun) -> None:
-        notifiers = [waiter.notifier for waiter in live.waiters if waiter.notifier]
-        if notifiers:
-            current = progress(live.run, self.now)
-            for notifier in notifiers:
-                notifier.publish(current)
 
     def _finish(self, live: LiveRun) -> None:
         self.forget(live)
@@ -346,18 +351,15 @@ class Loop:
         """Something is wrong with this run alone; it can be recovered from the log."""
         logger().exception("a run was given up in this process", run=live.run.run_id)
         self._drop(live)
-        for waiter in live.waiters:
-            waiter.resolve(partial(waiter.future.set_exception, error))
+        live.fail(error)
 
     def _drop(self, live: LiveRun) -> None:
         """Let a run go with attempts in flight: whatever they return comes too late."""
         if self.holds(live):
             self.forget(live)
         for flight in live.in_flight.values():
-            flight.context.cancel()
-            live.owner.backend.abandon(flight.worker)
+            self._let_go(live, flight)
         live.in_flight.clear()
-        self._hungry[live.owner.id] = live.owner
 
     def holds(self, live: LiveRun) -> bool:
         """Whether this is the run that this process executes, not one that it has let go."""
@@ -382,8 +384,7 @@ class Loop:
         for live in list(self.runs.values()):
             self._drop(live)
             live.owner.queue.clear()
-            for waiter in live.waiters:
-                waiter.resolve(partial(waiter.future.set_exception, error))
+            live.fail(error)
         self._touched.clear()
         self.taken.clear()
         replies, self._replies = self._replies, []

@@ -32,6 +32,8 @@ class PipelineStep:
         timeout: Seconds an attempt may take; None for no limit.
         retry: Overrides the retry policy of the run.
         at_most_once: Never executed again after an interruption; the step fails instead.
+        executor: ``"thread"``, or ``"process"``: in a process of its own, which can be killed and
+            whose crash fails only the attempt; None: as the engine says.
     """
 
     name: str
@@ -43,6 +45,7 @@ class PipelineStep:
     timeout: float | None = None
     retry: RetryPolicy | None = None
     at_most_once: bool = False
+    executor: str | None = None
 
 
 @dataclass
@@ -137,6 +140,7 @@ def _define_step(step: PipelineStep, plain: Callable[[Any, str], Any]) -> StepDe
         timeout=step.timeout,
         retry=step.retry,
         at_most_once=step.at_most_once,
+        executor=step.executor,
     )
 
 
@@ -166,6 +170,7 @@ def rebuild_step(step: StepDefinition, *, allow_pickle: bool = True) -> Pipeline
         timeout=step.timeout,
         retry=step.retry,
         at_most_once=step.at_most_once,
+        executor=step.executor,
     )
 
 
@@ -187,11 +192,14 @@ def find_handler(reference: str) -> Handler:
 
 def known_options() -> Iterable[str]:
     """The step options that are not a handler's configuration."""
-    return ("handler", "dependencies", "priority", "timeout", "retry", "at_most_once")
+    return ("handler", "dependencies", "priority", "timeout", "retry", "at_most_once", "executor")
 
+
+EXECUTORS = ("thread", "process")
+"""Where an attempt may be carried out."""
 
 RESERVED_OPTIONS = frozenset(
-    {"heartbeat_timeout", "when", "compensate", "executor", "deadline", "resources", "cache"}
+    {"heartbeat_timeout", "when", "compensate", "deadline", "resources", "cache"}
 )
 """Names kept for options to come; using one is an error, not silently configuration."""
 

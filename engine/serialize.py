@@ -53,6 +53,7 @@ class _Step(msgspec.Struct, kw_only=True):
     timeout: float | None = None
     retry: RetryPolicy | None = None
     at_most_once: bool = False
+    executor: str | None = None
 
 
 class _Document(msgspec.Struct, kw_only=True):
@@ -128,6 +129,7 @@ def _step_plain(step: PipelineStep, place: str, allow_pickle: bool) -> dict[str,
         "timeout": step.timeout,
         "retry": None if step.retry is None else _retry(step.retry, place),
         "at_most_once": step.at_most_once,
+        "executor": step.executor,
     }
     plain: dict[str, Any] = {}
     for key, value in fields.items():
@@ -144,6 +146,7 @@ _DEFAULTS: dict[str, Any] = {
     "timeout": None,
     "retry": None,
     "at_most_once": False,
+    "executor": None,
 }
 
 
@@ -232,6 +235,7 @@ def _pipeline(document: _Document) -> Pipeline:
                 timeout=step.timeout,
                 retry=step.retry,
                 at_most_once=step.at_most_once,
+                executor=step.executor,
             )
         )
         before = [step.name]

@@ -6,7 +6,6 @@ The time is linear in the size of the pipeline, whatever its graph looks like.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 from unicodedata import category
@@ -14,9 +13,10 @@ from unicodedata import category
 import msgspec
 
 from ..events.definition import RetryPolicy
-from ..events.errors import nearest
+from ..events.errors import HandlerNotFound, nearest
 from .core import graph as graphs
-from .model import Pipeline, PipelineStep, handler_reference, known_options
+from .findings import Finding, Findings, ValidationResult
+from .model import EXECUTORS, Pipeline, PipelineStep, handler_reference, known_options
 
 Known = Callable[[PipelineStep], bool]
 
@@ -28,58 +28,6 @@ MAX_SECONDS = 1e9
 
 _SHOWN = 10
 """Names of a long cycle, or cycles of a component, that a message spells out."""
-
-_STRUCTURE = frozenset({"empty_pipeline", "invalid_name", "duplicate_step", "disconnected_step"})
-
-
-class Finding(str):
-    """Something wrong with a pipeline, as text that can also be asked for its parts.
-
-    Args:
-        code: What kind of finding, such as ``"missing_dependency"``.
-        message: What is wrong and what to do, without code and step.
-        step: The step it is about, if it is about one.
-    """
-
-    __slots__ = ("code", "message", "step")
-    code: str
-    message: str
-    step: str | None
-
-    def __new__(cls, code: str, message: str, step: str | None = None) -> Finding:
-        kind = f"{code} (structure)" if code in _STRUCTURE else code
-        where = "" if step is None else f"step {step!r}: "
-        finding = super().__new__(cls, f"{kind}: {where}{message}")
-        finding.code, finding.message, finding.step = code, message, step
-        return finding
-
-    def __getnewargs__(self) -> tuple[Any, ...]:
-        return self.code, self.message, self.step
-
-
-class Findings(list[Finding]):
-    """A list of findings; ``"missing_dependency" in findings`` asks for a code."""
-
-    def __contains__(self, item: object) -> bool:
-        return super().__contains__(item) or any(finding.code == item for finding in self)
-
-
-@dataclass
-class ValidationResult:
-    """The outcome of a validation; true when the pipeline is valid.
-
-    ``metadata`` tells the number of ``steps`` and ``dependencies``, the ``roots`` and ``sinks``,
-    and of an acyclic pipeline the ``depth`` (steps of the longest path) and ``width`` (the most
-    steps at the same depth).
-    """
-
-    valid: bool
-    errors: Findings = field(default_factory=Findings)
-    warnings: Findings = field(default_factory=Findings)
-    metadata: dict[str, Any] = field(default_factory=dict)
-
-    def __bool__(self) -> bool:
-        return self.valid
 
 
 class PipelineValidator:
@@ -116,7 +64,8 @@ class PipelineValidator:
         known, types = (known, ()) if known else _registered()
         for finding in _handlers(pipeline, known, _Hints(types)):
             strict = finding.code == "no_handler" and options.get("strict", False)
-            (errors if strict else warnings).append(finding)
+            fatal = strict or finding.code == "unsendable_handler"
+            (errors if fatal else warnings).append(finding)
         return ValidationResult(not errors, errors, warnings, shape.measures())
 
     def validate_dependencies(self, pipeline: Pipeline) -> ValidationResult:
@@ -322,6 +271,8 @@ def _step_problems(step: PipelineStep) -> Iterator[str]:
         )
     if not isinstance(step.at_most_once, bool):
         yield f"at_most_once must be True or False, not {_short(step.at_most_once)}"
+    if step.executor not in (None, *EXECUTORS):
+        yield f"the executor {_short(step.executor)} must be 'thread' or 'process'"
     if isinstance(step.handler, str):
         module, _, name = step.handler.partition(":")
         if not all(part.isidentifier() for part in [*module.split("."), *name.split(".")]):
@@ -372,6 +323,16 @@ def _suspicious(pipeline: Pipeline) -> Iterator[Finding]:
 # Handlers
 
 
+def _is_sendable(handler: Any) -> bool:
+    from .backends.remote import pickle_handler
+
+    try:
+        pickle_handler("", handler)
+    except HandlerNotFound:
+        return False
+    return True
+
+
 def _handlers(pipeline: Pipeline, known: Known, hint: _Hints) -> Iterator[Finding]:
     for step in pipeline.steps:
         name = _label(step)
@@ -385,7 +346,13 @@ def _handlers(pipeline: Pipeline, known: Known, hint: _Hints) -> Iterator[Findin
         if not isinstance(step.handler, str) and not callable(step.handler):
             continue  # reported with the options
         reference = handler_reference(step.handler)
-        if reference is None:
+        if step.executor == "process" and reference is None and not _is_sendable(step.handler):
+            message = (
+                "the step runs in a process, where its handler cannot be found; define it at the "
+                "top level of a module, or use executor='thread'"
+            )
+            yield Finding("unsendable_handler", message, name)
+        elif reference is None:
             message = (
                 "the handler is a lambda, a closure or a method, so another process cannot recover "
                 "the run unless it is given the pipeline again; define it with def in a module"

@@ -11,6 +11,7 @@ import os
 import stat
 import threading
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -74,6 +75,10 @@ class FileArtifacts:
         self._sync = sync
         self._known: set[str] = set()
         self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Worker processes write to the same folder."""
+        return partial(FileArtifacts, self.folder, sync=self._sync, log=self._log), ()
 
     @property
     def trusted(self) -> bool:

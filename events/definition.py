@@ -75,6 +75,7 @@ class StepDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
     timeout: float | None = None
     retry: RetryPolicy | None = None
     at_most_once: bool = False
+    executor: str | None = None
 
 
 class PipelineDefinition(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -6,13 +6,13 @@ answers at once.
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from . import asking, checking
 from .group import Commands
-from .options import common, executing, pipeline_option
+from .options import common, executing, one_run, pipeline_option, pipeline_source, settings_option
 from .terminal import PROGRAM
 
 if TYPE_CHECKING:
@@ -41,14 +41,11 @@ def cli(context: click.Context) -> None:
 
 
 @cli.command(short_help="Run a pipeline and wait for its end.")
-@click.argument("target")
+@pipeline_source
 @click.option("--data", metavar="JSON", help="The input of the first steps, or @FILE of JSON.")
 @click.option("--run-id", metavar="ID", help="Chosen by you: this run never runs twice.")
 @click.option("--name", metavar="NAME", help="Another name for the pipeline.")
-@click.option(
-    "--set", "settings", multiple=True, metavar="STEP.KEY=VALUE",
-    help="Configure a step; the value is JSON, else text. May be repeated.",
-)  # fmt: skip
+@settings_option
 @click.option(
     "--on-failure", type=click.Choice(["stop", "continue"]), default="stop",
     help="After a failure start nothing more, or go on with branches that do not depend on it.",
@@ -109,7 +106,7 @@ def run(
 
 
 @cli.command(short_help="Go on with runs whose process has died.")
-@click.argument("run", required=False)
+@one_run(required=False)
 @pipeline_option
 @executing
 @common
@@ -156,7 +153,7 @@ def recover(
 
 
 @cli.command(short_help="Go on with a paused, stopped or failed run.")
-@click.argument("run")
+@one_run()
 @pipeline_option
 @executing
 @common
@@ -215,7 +212,7 @@ def _control(log: str | None, run: str, as_json: bool, word: str) -> int:
 
 
 @cli.command(short_help="Let running steps finish and start no more, until resumed.")
-@click.argument("run")
+@one_run()
 @common
 def pause(run: str, log: str | None, as_json: bool) -> int:
     """Let the steps of RUN that are in flight finish and start no more, until it is resumed.
@@ -230,7 +227,7 @@ def pause(run: str, log: str | None, as_json: bool) -> int:
 
 
 @cli.command(short_help="Let running steps finish and end the run; it can be resumed.")
-@click.argument("run")
+@one_run()
 @common
 def stop(run: str, log: str | None, as_json: bool) -> int:
     """Let the steps of RUN that are in flight finish, and end it. It can be resumed later.
@@ -243,7 +240,7 @@ def stop(run: str, log: str | None, as_json: bool) -> int:
 
 
 @cli.command(short_help="Interrupt a run and end it for good.")
-@click.argument("run")
+@one_run()
 @common
 def cancel(run: str, log: str | None, as_json: bool) -> int:
     """Interrupt the steps of RUN that are in flight, and end it for good.
@@ -255,101 +252,10 @@ def cancel(run: str, log: str | None, as_json: bool) -> int:
     return _control(log, run, as_json, "cancel")
 
 
-# Asking
+# Asking and checking
 
-
-@cli.command(short_help="List the runs in the log.")
-@click.option("--name", metavar="NAME", help="Only runs of this pipeline.")
-@click.option("--status", metavar="STATUS", help="Only runs in this status.")
-@click.option("--limit", type=click.IntRange(min=1), default=50, metavar="N", show_default=True,
-              help="At most so many, the newest ones.")  # fmt: skip
-@common
-def runs(name: str | None, status: str | None, limit: int, log: str | None, as_json: bool) -> None:
-    """List the runs in the log, newest first.
-
-    \b
-    Examples:
-      semantica-pipeline runs
-      semantica-pipeline runs --status failed --json
-    """
-    from ..events.errors import nearest
-    from ..events.machines import PipelineStatus
-    from .finding import opened
-    from .show import show_runs
-
-    known = [str(one) for one in PipelineStatus]
-    if status is not None and status.lower() not in known:
-        hint = nearest(status, known) or f"; statuses: {', '.join(known)}"
-        raise click.UsageError(f"no status {status!r}{hint}")
-    statuses = [PipelineStatus(status.lower())] if status else None
-    with opened(log) as opened_log:
-        rows = opened_log.store.runs(name=name, statuses=statuses, limit=limit)
-        show_runs(opened_log.store, rows, as_json)
-
-
-@cli.command(short_help="Show how a run and its steps are doing.")
-@click.argument("run", required=False)
-@click.option("--all", "everything", is_flag=True, help="List every step, however many.")
-@common
-def status(run: str | None, everything: bool, log: str | None, as_json: bool) -> None:
-    """Show how RUN, or the newest run, and its steps are doing.
-
-    \b
-    Examples:
-      semantica-pipeline status
-      semantica-pipeline status nightly --json
-    """
-    from .finding import find, newest, opened
-    from .show import show_status
-
-    with opened(log) as opened_log:
-        row = newest(opened_log.store) if run is None else find(opened_log.store, run)
-        show_status(opened_log.store, row, everything=everything, as_json=as_json)
-
-
-@cli.command(short_help="List what is recorded of a run.")
-@click.argument("run", required=False)
-@click.option("--type", "types", multiple=True, metavar="TYPE",
-              help="Only events of this type, such as StepFailed. May be repeated.")  # fmt: skip
-@click.option("--after", type=click.IntRange(min=0), default=0, metavar="N",
-              help="Only events after version N.")  # fmt: skip
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many.")
-@common
-def events(
-    run: str | None,
-    types: tuple[str, ...],
-    after: int,
-    limit: int | None,
-    log: str | None,
-    as_json: bool,
-) -> None:
-    """List what is recorded of RUN, or of the newest run: version, time, event, step, and more.
-
-    With --json, each line is an object with the whole event.
-
-    \b
-    Examples:
-      semantica-pipeline events
-      semantica-pipeline events nightly --type StepFailed --type StepTimedOut
-      semantica-pipeline events 0197c2 --json | jq .payload
-    """
-    from ..events.errors import nearest
-    from ..events.upcasters import EVENT_TYPES
-    from .finding import find, newest, opened
-    from .show import show_event
-    from .terminal import terminal_width
-
-    for kind in types:
-        if kind not in EVENT_TYPES:
-            hint = nearest(kind, EVENT_TYPES) or f"; types: {', '.join(EVENT_TYPES)}"
-            raise click.UsageError(f"no event type {kind!r}{hint}")
-    width = terminal_width()
-    with opened(log) as opened_log:
-        store = opened_log.store
-        row = newest(store) if run is None else find(store, run)
-        chosen = (one for one in store.read(row.stream, after) if not types or one.type in types)
-        for envelope in islice(chosen, limit):
-            show_event(envelope, width, as_json)
+for _command in (*asking.COMMANDS, *checking.COMMANDS):
+    cli.add_command(_command)
 
 
 def main() -> None:

@@ -45,14 +45,14 @@ def opened(
         BadInput: There is no such log.
         LogError: It cannot be used.
     """
-    name = log or os.environ.get("PIPELINE_LOG") or None
+    name = _named(log)
     if name == ":memory:":
         if not create:
             raise BadInput("a log in memory ends with its process; name a file with --log")
         memory = MemoryStore()
         yield Log(memory, memory)
         return
-    path = Path((name or DEFAULT_LOG).removeprefix("sqlite:///")).expanduser()
+    path = _path(name)
     if not create and not _foreign(name) and not path.exists():
         raise BadInput(f"no log at {path.absolute()}; name one with --log or PIPELINE_LOG")
     shared = open_log(name, durability)
@@ -60,6 +60,22 @@ def opened(
         yield Log(shared.store, name)
     finally:
         shared.leave()
+
+
+def place_of(log: str | None) -> Path | None:
+    """Where a log is, whether it exists or not; None for one in memory. Raises BadInput."""
+    name = _named(log)
+    if _foreign(name):
+        raise BadInput(f"cannot open the log {name!r}: give a path or sqlite:///path")
+    return None if name == ":memory:" else _path(name).absolute()
+
+
+def _named(log: str | None) -> str | None:
+    return log or os.environ.get("PIPELINE_LOG") or None
+
+
+def _path(name: str | None) -> Path:
+    return Path((name or DEFAULT_LOG).removeprefix("sqlite:///")).expanduser()
 
 
 def _foreign(name: str | None) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from ..events.errors import LogUnavailable
 from ..events.machines import PipelineStatus
+from ..events.step import StepProgressed
 from ..events.store import Store
 from ..events.upcasters import Event, to_event
 from ..projections.catchup import load_run
@@ -36,6 +37,8 @@ class Follower:
         self._expected: dict[str, float] | None = None
         self.run: Run | None = None
         """Its state; None before it is recorded."""
+        self.progressed_at: dict[str, int] = {}
+        """When steps last said how far they are (ns), as far as it was seen."""
         if not new and store.run(run_id) is not None:
             self._begin(None)
 
@@ -56,6 +59,8 @@ class Follower:
                 event = to_event(envelope)
                 version, at, epoch = envelope.version, envelope.at, envelope.epoch
                 self.run.apply(event, version=version, at=at, epoch=epoch)
+                if isinstance(event, StepProgressed):
+                    self.progressed_at[event.step] = at
                 yield event
         except LogUnavailable:
             return  # the view lags until the log can be read again

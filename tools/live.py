@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from ..events import pipeline as p
 from ..events import step as s
@@ -69,22 +69,28 @@ class PlainView:
 
     interval = REFRESH
 
-    def __init__(self, followers: Sequence[Follower]) -> None:
+    def __init__(self, followers: Sequence[Follower], stream: IO[str] | None = None) -> None:
         self._followers = list(followers)
+        self._stream = stream or sys.stderr
         self._told_at = 0.0
         self._told: dict[str, str] = {}
         self._begun: set[str] = set()
 
     def update(self) -> None:
         with suppress(OSError):  # nobody reads; the run matters more
-            self._update(last=False)
+            self.tell()
 
     def close(self) -> None:
         with suppress(OSError):
-            self._update(last=True)
+            self.tell(last=True)
         self._followers.clear()
 
-    def _update(self, *, last: bool) -> None:
+    def add(self, follower: Follower) -> None:
+        """Show one more run."""
+        self._followers.append(follower)
+
+    def tell(self, *, last: bool = False) -> None:
+        """As ``update`` or, at the ``last``, ``close``. Raises OSError: nobody reads."""
         due = last or time.monotonic() - self._told_at >= 1
         for follower in self._followers:
             for event in follower.news():
@@ -94,7 +100,7 @@ class PlainView:
                 self._tell_progress(follower, now)
         if due:
             self._told_at = time.monotonic()
-        sys.stderr.flush()
+        self._stream.flush()
 
     def _tell(self, follower: Follower, event: Event) -> None:
         run = follower.run
@@ -115,7 +121,7 @@ class PlainView:
 
     def _say(self, follower: Follower, line: str) -> None:
         prefix = f"{follower.run_id}: " if len(self._followers) > 1 else ""
-        sys.stderr.write(f"{prefix}{line}\n")
+        self._stream.write(f"{prefix}{line}\n")
 
 
 def progress_line(now: Progress) -> str:

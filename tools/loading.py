@@ -17,7 +17,7 @@ from ..events.errors import PipelineError, nearest
 from .terminal import BadInput
 
 FORMATS = {".yaml": "yaml", ".yml": "yaml", ".json": "json"}
-SETTABLE = ("priority", "timeout", "at_most_once")
+SETTABLE = ("priority", "timeout", "at_most_once", "executor")
 """Options of a step that ``--set`` may change; other keys are its handler's configuration."""
 
 
@@ -27,7 +27,8 @@ def load(target: str) -> Pipeline:
     Args:
         target: A ``.yaml``, ``.yml`` or ``.json`` file, ``module:attribute`` or
             ``path/file.py:attribute``. The attribute is a pipeline, a builder, or a function
-            without parameters that returns one; without it, ``pipeline`` is meant.
+            without parameters that returns one; without it, ``pipeline`` is meant. A word
+            without ``:`` and ``.`` is the name of a template.
 
     Raises:
         BadInput: There is none; the message says why.
@@ -42,12 +43,38 @@ def load(target: str) -> Pipeline:
         module = import_file(Path(source))
     elif separator and all(part.isidentifier() for part in source.split(".")):
         module = _import(source)
+    elif target in template_names():
+        return _from_template(target)
     else:
         raise BadInput(
             f"{target!r} names no pipeline: give a .yaml or .json file, module:attribute, "
-            "or path/file.py:attribute"
+            f"path/file.py:attribute, or a template{nearest(target, template_names())}"
         )
     return _pipeline_of(module, attribute, target)
+
+
+def is_target(text: str) -> bool:
+    """Whether ``text`` looks like a file or ``module:attribute``, rather than a plain word."""
+    source, separator, _ = text.rpartition(":")
+    named = Path(text)
+    return (
+        named.suffix.lower() in {*FORMATS, ".py"}
+        or source.endswith(".py")
+        or bool(separator and all(part.isidentifier() for part in source.split(".")))
+    )
+
+
+def template_names() -> list[str]:
+    """The templates that a pipeline can be made from."""
+    from ..engine.templates import PipelineTemplateManager
+
+    return sorted(PipelineTemplateManager().list_templates())
+
+
+def _from_template(name: str) -> Pipeline:
+    from ..engine.templates import PipelineTemplateManager
+
+    return PipelineTemplateManager().create_pipeline_from_template(name).build()
 
 
 def absolute(target: str) -> str:

@@ -7,13 +7,18 @@ from typing import Any, TypeVar
 
 import click
 
+from . import completing
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON, for machines.")
+
+
 def common(function: F) -> F:
-    """``--log`` and ``--json``, which every command takes."""
+    """``--log`` and ``--json``, which every command takes that works on a log."""
     for option in (
-        click.option("--json", "as_json", is_flag=True, help="Write JSON, for machines."),
+        json_option,
         click.option(
             "--log", metavar="PATH",
             help="The event log. [default: $PIPELINE_LOG, else .semantica/pipeline.db]",
@@ -23,6 +28,22 @@ def common(function: F) -> F:
     return function
 
 
+path_option = click.option(
+    "--path", "paths", multiple=True, metavar="FOLDER",
+    help="Find the modules of handlers here, too. May be repeated.",
+)  # fmt: skip
+settings_option = click.option(
+    "--set", "settings", multiple=True, metavar="STEP.KEY=VALUE",
+    help="Configure a step; the value is JSON, else text. May be repeated.",
+)  # fmt: skip
+pipeline_source = click.argument("target", shell_complete=completing.targets)
+
+
+def one_run(*, required: bool = True) -> Callable[[F], F]:
+    """The RUN that a command is about; without ``required`` it may be left out."""
+    return click.argument("run", required=required, shell_complete=completing.runs)
+
+
 def executing(function: F) -> F:
     """The options of commands that execute steps."""
     for option in (
@@ -30,10 +51,7 @@ def executing(function: F) -> F:
             "--lenient", is_flag=True,
             help="Let a step whose type has no handler pass its input on.",
         ),
-        click.option(
-            "--path", "paths", multiple=True, metavar="FOLDER",
-            help="Find the modules of handlers here, too. May be repeated.",
-        ),
+        path_option,
         click.option(
             "--durability", type=click.Choice(["full", "normal", "off"]), default="full",
             help="What recorded events survive: full: power loss; normal: a killed process, and "
@@ -48,6 +66,6 @@ def executing(function: F) -> F:
 
 
 pipeline_option = click.option(
-    "--pipeline", "target", metavar="TARGET",
+    "--pipeline", "target", metavar="TARGET", shell_complete=completing.targets,
     help="Take handlers from this pipeline; needed only where they cannot be found again.",
 )  # fmt: skip

@@ -31,6 +31,7 @@ from .terminal import (
     clean,
     command,
     complain,
+    heading,
     moment,
     paint,
     print_json,
@@ -100,7 +101,7 @@ def show_status(store: Store, row: RunRow, *, everything: bool, as_json: bool) -
     if as_json:
         print_json({**msgspec.to_builtins(told), "executed_by": _member_json(member)})
         return
-    print(f"{paint(clean(told.name), 'bright_white')}  {told.run_id}")
+    print(f"{heading(clean(told.name))}  {told.run_id}")
     print(f"{paint(told.status, COLOURS.get(told.status))}{_where(store, row, told, member)}")
     print(f"{text_bar(told.progress.percentage / 100)}{_figures(told.progress)}")
     _show_steps(told.steps, everything)

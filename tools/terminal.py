@@ -71,6 +71,13 @@ def paint(text: str, colour: str | None, stream: IO[str] | None = None) -> str:
     return click.style(text, fg=colour)
 
 
+def heading(text: str) -> str:
+    """``text`` in bold where it is seen: a colour for it would not suit every background."""
+    if os.environ.get("NO_COLOR") or not is_terminal(sys.stdout):
+        return text
+    return click.style(text, bold=True)
+
+
 def say(text: str) -> None:
     """A line about what is going on, to standard error."""
     sys.stderr.write(f"{text}\n")
@@ -116,6 +123,14 @@ def seconds(amount: float) -> str:
     return f"{whole // 60} min {whole % 60:02d} s" if whole >= 60 else f"{whole} s"
 
 
+def rate(per_second: float) -> str:
+    """A pace as people say it: ``12/s``, ``3.4/min``."""
+    units = (("s", 1), ("min", 60), ("h", 3600))
+    unit, size = next((one for one in units if per_second * one[1] >= 0.95), units[-1])
+    value = per_second * size
+    return f"{value:,.0f}/{unit}" if value >= 9.95 else f"{value:.1f}/{unit}"
+
+
 def moment(at: int, *, brief: bool = False) -> str:
     """A time (ns, UTC) on the local clock, to the second, or in ``brief`` to the minute."""
     from datetime import datetime
@@ -151,12 +166,12 @@ def print_table(
         status: The column whose words have a colour.
     """
     cells = [[clean(cell) for cell in row] for row in rows]
-    widths = [max(map(_width, column)) for column in zip(headers, *cells, strict=True)]
+    widths = [max(map(columns_of, column)) for column in zip(headers, *cells, strict=True)]
     room = _shrink(widths) if is_terminal(sys.stdout) else widths
     for number, row in enumerate([list(headers), *cells]):
         line = []
         for i, cell in enumerate(row):
-            text = _fitted(cell, room[i], i in right, last=i == len(row) - 1)
+            text = fitted(cell, room[i], i in right, last=i == len(row) - 1)
             if i == status and number:
                 text = paint(text, COLOURS.get(cell.partition(",")[0]))
             line.append(text)
@@ -185,7 +200,24 @@ def terminal_width() -> int | None:
     return shutil.get_terminal_size().columns
 
 
-def _width(text: str) -> int:
+def wrapped(text: str, indent: int) -> str:
+    """A paragraph, indented; on a terminal in lines that fit it, without breaking a word."""
+    import textwrap
+
+    before, width = " " * indent, terminal_width()
+    if width is None:
+        return before + clean(text)
+    return textwrap.fill(
+        clean(text),
+        max(width, indent + 20),
+        initial_indent=before,
+        subsequent_indent=before,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def columns_of(text: str) -> int:
     """Columns of a terminal that ``text`` takes: wide characters take two, marks none."""
     if text.isascii():
         return len(text)
@@ -193,12 +225,13 @@ def _width(text: str) -> int:
     return len(text) + wide - sum(bool(unicodedata.combining(c)) for c in text)
 
 
-def _fitted(text: str, room: int, right: bool, *, last: bool) -> str:
-    if _width(text) > room:
-        while text and _width(text) > room - 1:
+def fitted(text: str, room: int, right: bool = False, *, last: bool = False) -> str:
+    """``text`` in so many columns: cut, or filled up, but for the ``last`` of a line."""
+    if columns_of(text) > room:
+        while text and columns_of(text) > room - 1:
             text = text[:-1]
         text += "…"
-    padding = " " * (room - _width(text))
+    padding = " " * (room - columns_of(text))
     if right:
         return padding + text
     return text if last else text + padding

@@ -15,6 +15,7 @@ from semantica.pipeline.engine.execution import ExecutionEngine
 from semantica.pipeline.engine.model import Pipeline, PipelineStep
 from semantica.pipeline.engine.result import ExecutionResult, PipelineFuture
 from semantica.pipeline.engine.steps.registry import step
+from semantica.pipeline.engine.templates import PipelineTemplate, PipelineTemplateManager
 from semantica.pipeline.engine.validator import PipelineValidator, ValidationResult
 from semantica.pipeline.events.definition import RetryPolicy, RetryStrategy
 from semantica.pipeline.events.errors import (
@@ -47,6 +48,8 @@ __all__ = [
     "Pipeline",
     "PipelineBuilder",
     "PipelineStep",
+    "PipelineTemplate",
+    "PipelineTemplateManager",
     "PipelineValidator",
     "RetryPolicy",
     "RetryStrategy",

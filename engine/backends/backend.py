@@ -5,26 +5,37 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from ..attempt import Attempt, Report
+
 
 class Backend(Protocol):
-    """Workers that carry out jobs, one at a time each. Called by the loop's thread alone."""
-
-    name: str
+    """Workers that carry out attempts, one at a time each. Called by the loop's thread alone."""
 
     def acquire(self) -> str | None:
         """Take a free worker; None when all are busy."""
         ...
 
-    def submit(self, worker: str, job: Callable[[], None]) -> None:
-        """Have an acquired worker carry out ``job``, which must not raise."""
+    def submit(
+        self, worker: str, attempt: Attempt, report: Report, release: Callable[[], None]
+    ) -> None:
+        """Have an acquired worker carry out ``attempt``.
+
+        Args:
+            report: Called once, in any thread, with how it ended.
+            release: Called, in any thread, if the attempt goes on without its worker.
+        """
         ...
 
     def release(self, worker: str) -> None:
         """The worker's job is over, or was never given; it is free again."""
         ...
 
-    def abandon(self, worker: str) -> None:
-        """Give up on a worker that does not return; another one takes its place."""
+    def abandon(self, worker: str) -> str:
+        """Give up on a worker that does not return; another one takes its place.
+
+        Returns:
+            ``"killed"``, or ``"abandoned"`` when what it does cannot be ended.
+        """
         ...
 
     def close(self) -> None:

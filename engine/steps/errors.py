@@ -24,6 +24,10 @@ class MissingExtra(PipelineError, ImportError):
         super().__init__(
             f"{purpose} needs an optional library: pip install 'semantica-pipeline[{extra}]'"
         )
+        self._said = purpose, extra
+
+    def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, str]]:
+        return MissingExtra, self._said  # it may have to leave a worker process
 
 
 def one_of(step: str, key: str, value: object, known: tuple[str | None, ...]) -> None:
@@ -32,3 +36,10 @@ def one_of(step: str, key: str, value: object, known: tuple[str | None, ...]) ->
         hint = nearest(value, filter(None, known)) if isinstance(value, str) else ""
         listing = ", ".join(map(repr, known))
         raise StepConfigError(f"{step}: {key}={value!r} is not one of {listing}{hint}")
+
+
+def positive(step: str, key: str, value: object) -> None:
+    """Raise StepConfigError unless ``value`` is a finite number above 0."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not (number and 0 < value < float("inf")):  # type: ignore[operator]
+        raise StepConfigError(f"{step}: {key}={value!r} should be a number above 0")

@@ -140,7 +140,7 @@ def _is_pattern(path: str) -> bool:
 def _here(source: str) -> str:
     """Where a relative path was looked for."""
     if "://" in source:
-        return " (only files can be read, not addresses)"
+        return " (of addresses, only http:// and https:// can be read)"
     return "" if os.path.isabs(os.path.expanduser(source)) else f" (looked in {os.getcwd()})"
 
 

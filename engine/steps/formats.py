@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -31,8 +32,9 @@ FORMATS: Mapping[str, Format] = {
     "odt": Format("application/vnd.oasis.opendocument.text", (".odt",)),
     "rtf": Format("application/rtf", (".rtf",)),
     "epub": Format("application/epub+zip", (".epub",)),
-    "csv": Format("text/csv", (".csv",)),
+    "csv": Format("text/csv", (".csv", ".tsv")),
     "json": Format("application/json", (".json",)),
+    "jsonl": Format("application/jsonl", (".jsonl", ".ndjson")),
     "xml": Format("application/xml", (".xml",)),
     "eml": Format("message/rfc822", (".eml",)),
 }
@@ -43,13 +45,28 @@ UNKNOWN = "application/octet-stream"
 _ALIASES = {"text": "txt", "markdown": "md", "xhtml": "html"}
 _BY_SUFFIX = {suffix: name for name, known in FORMATS.items() for suffix in known.suffixes}
 _BY_MEDIA_TYPE = {known.media_type: name for name, known in FORMATS.items()} | {
-    "application/xhtml+xml": "html"
+    "application/xhtml+xml": "html",
+    "text/tab-separated-values": "csv",
+    "application/csv": "csv",
+    "application/x-ndjson": "jsonl",
+    "application/jsonlines": "jsonl",
+    "application/x-jsonlines": "jsonl",
+    "text/x-markdown": "md",
+    "application/x-pdf": "pdf",
 }
 
 
-def media_type_of(path: str) -> str:
-    """By the file name's ending; :data:`UNKNOWN` for an ending that is in no format."""
-    name = _BY_SUFFIX.get(Path(path).suffix.lower())
+def suffix_of(source: str) -> str:
+    """The ending of a file name or of a URL's path, with the dot, in lower case."""
+    if "://" in source:
+        address = re.split("[?#]", source.partition("://")[2], maxsplit=1)[0]
+        source = address.partition("/")[2]  # the host's name has no ending
+    return Path(source).suffix.lower()
+
+
+def media_type_of(source: str) -> str:
+    """By the name's ending; :data:`UNKNOWN` for an ending that is in no format."""
+    name = _BY_SUFFIX.get(suffix_of(source))
     return FORMATS[name].media_type if name else UNKNOWN
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,8 +11,9 @@ import msgspec
 from .corpus import Corpus, CorpusWriter, Document
 from .errors import DocumentError, StepInputError, one_of
 from .files import Finder, fingerprint, real_path, shown
-from .formats import as_list, suffixes_of
+from .formats import as_list, suffix_of, suffixes_of
 from .inputs import carries_corpus, reference
+from .web import MAX_BYTES, URL_TIMEOUT, Web, is_url
 
 if TYPE_CHECKING:
     from ..context import Context
@@ -27,25 +27,33 @@ def ingest(
     formats: str | list[str] | None = None,
     include_hidden: bool = False,
     on_error: str = "skip",
+    max_bytes: int = MAX_BYTES,
+    url_timeout: float = URL_TIMEOUT,
 ) -> Corpus:
-    """Add the files of ``source`` to the corpus, sorted by path, each file once.
+    """Add the files and addresses of ``source`` to the corpus, sorted by path, each file once.
 
     A document has its path, size, media type and content digest; its id follows from the absolute
-    path. Documents handed on by earlier steps stay.
+    path or URL. What an address holds is fetched now, and kept in the log's artifacts, so that
+    later steps read exactly that. Documents handed on by earlier steps stay.
 
     Args:
         data: A corpus, or anything :meth:`Corpus.of` accepts when ``source`` is not given.
-        source: A file, folder or pattern (``*``, ``?``, ``[a-z]``, ``**`` for any folders), or a
-            list of them. Without it, the input's documents are looked up.
+        source: A file, folder or pattern (``*``, ``?``, ``[a-z]``, ``**`` for any folders), an
+            ``http://`` or ``https://`` address, or a list of them. Without it, the input's
+            documents are looked up.
         recursive: A folder stands for the files in its subfolders too.
-        formats: Only files of these formats or name endings, such as ``["pdf", "md"]``.
+        formats: Only files of these formats or name endings, such as ``["pdf", "md"]``; an
+            address without an ending counts.
         include_hidden: Names that begin with a dot count as well.
         on_error: ``"skip"`` records in a document why it cannot be read; ``"fail"`` raises.
+        max_bytes: Of what an address holds, unpacked; more is an error of the document.
+        url_timeout: Seconds for fetching one address, redirects included.
 
     Raises:
         StepInputError: There is no source, it does not exist, or a pattern fits nothing.
         StepConfigError: A configuration value means nothing.
-        DocumentError: A file or folder cannot be read, with ``on_error="fail"``.
+        DocumentError: A file, folder or address cannot be read, with ``on_error="fail"``.
+        MissingExtra: There are addresses, and httpx is not installed.
     """
     one_of("ingest", "on_error", on_error, ("skip", "fail"))
     endings = None if formats is None else suffixes_of("ingest", formats)
@@ -55,7 +63,8 @@ def ingest(
         raise StepInputError(
             "ingest has nothing to ingest: give it source=..., or documents as input data"
         )
-    work = _Ingestion(context, strict=on_error == "fail")
+    web = Web("ingest", max_bytes, url_timeout)
+    work = _Ingestion(context, web, strict=on_error == "fail")
     wanted = [*work.keep(corpus), *map(reference, sources or ())]
     finder = Finder(recursive=recursive, hidden=include_hidden, on_error=work.folder_failed)
     work.add(list(_expand(wanted, finder, endings)))
@@ -68,10 +77,12 @@ def _expand(
     """The files that documents without content stand for, each once under its first name."""
     seen: set[str] = set()
     for document in wanted:
-        for path in finder.find(document.source):
-            identity = real_path(path)
-            suffix = Path(path).suffix.lower()
-            if identity in seen or (endings is not None and suffix not in endings):
+        address = is_url(document.source)
+        for path in [document.source] if address else finder.find(document.source):
+            identity = path if address else real_path(path)
+            suffix = suffix_of(path)
+            known = bool(suffix) or not address  # what an address without ending holds is not
+            if identity in seen or (endings is not None and known and suffix not in endings):
                 continue
             seen.add(identity)
             same = path == document.source  # then it keeps the id and type it was given
@@ -79,8 +90,9 @@ def _expand(
 
 
 class _Ingestion:
-    def __init__(self, context: Context, *, strict: bool) -> None:
+    def __init__(self, context: Context, web: Web, *, strict: bool) -> None:
         self._context = context
+        self._web = web
         self._strict = strict
         self._writer = CorpusWriter(context.artifacts)
         self._known: set[str] = set()
@@ -110,6 +122,8 @@ class _Ingestion:
 
     def _read(self, document: Document) -> Document:
         try:
+            if is_url(document.source):
+                return self._web.fetch(document, self._context.artifacts)
             size, digest = fingerprint(document.source)
         except DocumentError as error:
             if self._strict:

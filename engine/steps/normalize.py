@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from .chunk import cut
 from .corpus import Corpus, CorpusWriter
-from .errors import StepInputError, one_of
+from .errors import MissingExtra, StepInputError, one_of
 
 if TYPE_CHECKING:
     from ..context import Context
@@ -30,6 +30,7 @@ def normalize(
     case: str | None = None,
     unicode_form: str | None = "NFC",
     whitespace: bool = True,
+    repair: bool = False,
 ) -> Corpus:
     """Normalize the text of every document that has one.
 
@@ -43,21 +44,24 @@ def normalize(
         unicode_form: ``"NFC"``, ``"NFD"``, ``"NFKC"``, ``"NFKD"``, or None to leave it.
         whitespace: Make each run of spaces one, trim lines, keep at most one blank line and
             ``\\n`` as the line end, and remove invisible characters such as soft hyphens.
+        repair: Undo that UTF-8 was once read in another encoding (``FranÃ§ois`` for François),
+            line by line, wherever ftfy finds it certain enough.
 
     Raises:
         StepInputError: Entities, relations or vectors were derived from a text that would change.
         StepConfigError: A configuration value means nothing.
+        MissingExtra: ``repair`` is asked for, and ftfy is not installed.
     """
     one_of("normalize", "case", case, tuple(_CASES))
     one_of("normalize", "unicode_form", unicode_form, (*_FORMS, None))
     corpus = Corpus.of(data, context.artifacts)
-    how = f"normalize:{case}:{unicode_form}:{bool(whitespace)}"
+    how = f"normalize:{case}:{unicode_form}:{bool(whitespace)}" + ":repair" * bool(repair)
     writer = CorpusWriter(context.artifacts)
     changed = 0
     for done, document in enumerate(corpus.documents, start=1):
         context.raise_if_cancelled()
         if document.text is not None:
-            text = normalize_text(document.text, case, unicode_form, whitespace)
+            text = normalize_text(document.text, case, unicode_form, whitespace, repair)
             if text != document.text:
                 if not changed:
                     _refuse_stale(corpus)
@@ -90,10 +94,17 @@ def normalize_text(
     case: str | None = None,
     unicode_form: str | None = "NFC",
     whitespace: bool = True,
+    repair: bool = False,
 ) -> str:
-    """The normal form of ``text``; normalizing it again changes nothing."""
+    """The normal form of ``text``; normalizing it again changes nothing.
+
+    Raises:
+        MissingExtra: ``repair`` is asked for, and ftfy is not installed.
+    """
+    mend = _mender() if repair else _same
     for _ in range(_ROUNDS):  # a new case can compose anew; two rounds settle all but oddities
         before = text
+        text = mend(text)
         if whitespace:
             text = _INVISIBLE.sub("", text)
         text = _form(_CASES[case](_form(text, unicode_form)), unicode_form)
@@ -102,6 +113,19 @@ def normalize_text(
         if text == before or text.isascii():  # ASCII is settled by one round
             break
     return text
+
+
+def _mender() -> Callable[[str], str]:
+    try:
+        from ftfy import fix_encoding
+    except ImportError as error:
+        raise MissingExtra("repairing text", "documents") from error
+
+    def mend(text: str) -> str:
+        # by line: one that holds other characters as well must not keep the others from repair
+        return "".join(map(fix_encoding, text.splitlines(keepends=True)))
+
+    return mend
 
 
 def _form(text: str, form: str | None) -> str:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ...events.artifacts import digest_of
 from .corpus import Corpus, CorpusWriter, Document
 from .errors import DocumentError, MissingExtra, StepInputError, one_of
-from .files import locate, read_file, shown
+from .files import locate, shown
 from .formats import as_list, format_names, format_of
-from .readers import READERS, Parsed
+from .isolation import TIMEOUT, Isolation
+from .web import MAX_BYTES, URL_TIMEOUT, Web, is_url
 
 if TYPE_CHECKING:
     from ..context import Context
@@ -25,6 +25,9 @@ def parse(
     formats: str | list[str] | None = None,
     file: str | os.PathLike[str] | list[str] | None = None,
     on_error: str = "skip",
+    document_timeout: float = TIMEOUT,
+    max_bytes: int = MAX_BYTES,
+    url_timeout: float = URL_TIMEOUT,
 ) -> Corpus:
     """Read the documents that have no text yet; those that have one, or an error, stay as they are.
 
@@ -35,6 +38,12 @@ def parse(
             document.
         file: Only this file, or these, by name or trailing path; the result holds nothing else.
         on_error: ``"skip"`` records in the document why it cannot be read; ``"fail"`` raises.
+        document_timeout: Seconds for reading one document of a format that needs a native library
+            (PDF, DOCX, HTML); such a library runs in a process of its own, so that its crash is
+            an error of the document.
+        max_bytes: Of an ``http://`` or ``https://`` document; a larger one cannot be read.
+        url_timeout: Seconds for fetching such a document, unless it was ingested: then what was
+            fetched is read.
 
     Raises:
         StepInputError: ``file`` names no document of the corpus.
@@ -48,19 +57,19 @@ def parse(
     if file is not None:
         corpus = _only(corpus, as_list("parse", "file", file), context)
     writer = CorpusWriter(context.artifacts)
-    parsed = failed = 0
-    for done, document in enumerate(corpus.documents, start=1):
-        context.raise_if_cancelled()
-        if document.text is None and document.error is None and _chosen(document, wanted):
-            document = _attempt(document, context, strict=on_error == "fail")
-            failed += document.error is not None
-            parsed += document.error is None
-        writer.add(document)
-        context.progress(done, len(corpus.documents), document.source)
+    web = Web("parse", max_bytes, url_timeout)
+    with Isolation("parse", document_timeout) as isolation:
+        work = _Parsing(context, web, isolation, strict=on_error == "fail")
+        for done, document in enumerate(corpus.documents, start=1):
+            context.raise_if_cancelled()
+            if document.text is None and document.error is None and _chosen(document, wanted):
+                document = work.attempt(document)
+            writer.add(document)
+            context.progress(done, len(corpus.documents), document.source)
     writer.carry(corpus, "chunks", "entities", "relations", "vectors")
-    context.metric("documents_processed", parsed)
-    if failed:
-        context.metric("documents_failed", failed)
+    context.metric("documents_processed", work.parsed)
+    if work.failed:
+        context.metric("documents_failed", work.failed)
     return writer.finish()
 
 
@@ -91,56 +100,45 @@ def _chosen(document: Document, wanted: frozenset[str] | None) -> bool:
     return wanted is None or format_of(document.media_type) in wanted
 
 
-def _attempt(document: Document, context: Context, *, strict: bool) -> Document:
-    """The document with its text, or with the reason why there is none."""
-    try:
-        return read_document(document)
-    except MissingExtra:
-        raise  # the same for every document like this one, and easy to mend
-    except DocumentError as error:
-        reason = str(error)
-        if strict:
-            raise DocumentError(f"{shown(document.source)}: {reason}") from error
-    context.log.warning("document not parsed", source=shown(document.source), reason=reason)
-    return msgspec.structs.replace(document, error=reason)
+class _Parsing:
+    """Reads one document after another, and keeps count."""
 
+    def __init__(self, context: Context, web: Web, isolation: Isolation, *, strict: bool) -> None:
+        self._context = context
+        self._web = web
+        self._isolation = isolation
+        self._strict = strict
+        self.parsed = self.failed = 0
 
-def read_document(document: Document) -> Document:
-    """``document`` with the text of its source.
+    def attempt(self, document: Document) -> Document:
+        """The document with its text, or with the reason why there is none."""
+        try:
+            document = self._read(document)
+        except MissingExtra:
+            raise  # the same for every document like this one, and easy to mend
+        except DocumentError as error:
+            reason = str(error)
+            if self._strict:
+                raise DocumentError(f"{shown(document.source)}: {reason}") from error
+            self._context.log.warning(
+                "document not parsed", source=shown(document.source), reason=reason
+            )
+            self.failed += 1
+            return msgspec.structs.replace(document, error=reason)
+        self.parsed += 1
+        return document
 
-    Raises:
-        DocumentError: It cannot be read, has changed since it was ingested, or holds no text.
-        MissingExtra: The library for its format is not installed.
-    """
-    data = read_file(document.source)
-    digest = digest_of(data)
-    if document.digest and document.digest != digest:
-        raise DocumentError("the file has changed since it was ingested: run 'ingest' again")
-    parsed = _read(document, data)
-    if not parsed.text.strip():
-        raise DocumentError("it holds no text" if data.strip() else "the file is empty")
-    return msgspec.structs.replace(
-        document,
-        size=len(data),
-        digest=digest,
-        text=parsed.text,
-        metadata={**parsed.metadata, **document.metadata},
-    )
-
-
-def _read(document: Document, data: bytes) -> Parsed:
-    name = format_of(document.media_type)
-    if name is None:
-        ending = Path(document.source).suffix
-        which = f"files ending in {ending!r}" if ending else "files without an ending"
-        raise DocumentError(f"{which} are of no known format; give the document a 'media_type'")
-    reader = READERS.get(name)
-    if reader is None:
-        known = ", ".join(READERS)
-        raise DocumentError(f"the format {name!r} cannot be parsed yet, only {known}")
-    try:
-        return reader(data)
-    except (DocumentError, MissingExtra):
-        raise
-    except Exception as error:  # a parser's own bug must not cost the other documents
-        raise DocumentError(f"reading it as {name} failed: {error!r}") from error
+    def _read(self, document: Document) -> Document:
+        data = None
+        if is_url(document.source):
+            if not document.digest:
+                document = self._web.fetch(document, self._context.artifacts)
+            data = self._context.artifacts.get(document.digest)
+        parsed, size, digest = self._isolation.read(document, data)
+        return msgspec.structs.replace(
+            document,
+            size=size,
+            digest=digest,
+            text=parsed.text,
+            metadata={**parsed.metadata, **document.metadata},
+        )

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
 
+from .docx_text import read_docx
 from .encoding import decode
 from .html_text import language_of, parse_html, title_of, write_html
+from .json_text import read_json, read_json_lines
 from .layout import Layout
 from .markdown_text import parse_markdown, split_front_matter, write_markdown
-
-
-class Parsed(NamedTuple):
-    """What was read.
-
-    ``metadata`` has ``encoding`` and, where the document has them, ``title``, ``language`` and
-    ``headings``, a list of ``{"level": 1, "text": ...}``.
-    """
-
-    text: str
-    metadata: dict[str, Any]
+from .parsed import Parsed
+from .pdf_text import read_pdf
+from .tables import read_csv
 
 
 def read_text(data: bytes) -> Parsed:
@@ -53,5 +46,10 @@ READERS: Mapping[str, Callable[[bytes], Parsed]] = {
     "txt": read_text,
     "md": read_markdown,
     "html": read_html,
+    "pdf": read_pdf,
+    "docx": read_docx,
+    "csv": read_csv,
+    "json": read_json,
+    "jsonl": read_json_lines,
 }
 """By format; a format that is not here cannot be parsed yet."""

@@ -26,7 +26,8 @@ def test_nothing_is_loaded_before_it_is_needed() -> None:
         "early = modules & set(sys.modules);"
         "assert not early, early;"
         "from semantica.pipeline.engine.steps import chunk, ingest, normalize, parse;"
-        "heavy = {'selectolax', 'markdown_it', 'charset_normalizer'} & set(sys.modules);"
+        "heavy = {'selectolax', 'markdown_it', 'charset_normalizer', 'pypdfium2', 'docx', 'ftfy',"
+        "'httpx', 'asyncio'} & set(sys.modules);"
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -137,7 +137,7 @@ def test_odd_names(name: bytes, tmp_path: Path, context: Any) -> None:
     assert corpus.documents[0].source == str(path)
 
 
-@pytest.mark.parametrize("source", ["missing", "missing/*.txt", "https://example.org/a.txt"])
+@pytest.mark.parametrize("source", ["missing", "missing/*.txt", "ftp://example.org/a.txt"])
 def test_a_missing_source_is_named_with_the_folder_it_was_looked_for_in(
     source: str, tmp_path: Path, context: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,7 +145,7 @@ def test_a_missing_source_is_named_with_the_folder_it_was_looked_for_in(
     with pytest.raises(StepInputError) as caught:
         ingest(None, context, source=source)
     assert source in str(caught.value)
-    assert ("only files" if "://" in source else str(tmp_path)) in str(caught.value)
+    assert ("only http:// and https://" if "://" in source else str(tmp_path)) in str(caught.value)
 
 
 def test_nothing_to_ingest(tmp_path: Path, context: Any) -> None:

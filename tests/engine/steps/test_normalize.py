@@ -64,10 +64,22 @@ def test_whitespace_is_tidy(text: str) -> None:
         ("Stra\u00dfe", {"case": "upper"}, "STRASSE"),
         ("Don't STOP o'neill", {"case": "title"}, "Don't Stop O'neill"),
         ("ÀB", {"case": "lower"}, "àb"),
+        ("FranÃ§ois", {"repair": True}, "François"),
+        ("FranÃ§ois", {}, None),
+        ("東京 FranÃ§ois\nCafÃ© été", {"repair": True}, "東京 François\nCafé été"),
+        ("été à la carte, \u201cschön\u201d", {"repair": True}, None),
     ],
 )
 def test_forms(text: str, config: dict[str, Any], expected: str | None) -> None:
     assert normalize_text(text, **config) == (text if expected is None else expected)
+
+
+def test_a_repaired_text_is_settled_and_has_an_id_of_its_own(context: Any) -> None:
+    corpus = Corpus.of([{"text": "FranÃ§ois  lives in ZÃ¼rich."}], context.artifacts)
+    plain, mended = normalize(corpus, context), normalize(corpus, context, repair=True)
+    assert mended.documents[0].text == "François lives in Zürich."
+    assert mended.documents[0].id != plain.documents[0].id
+    assert normalize(mended, context, repair=True) is mended
 
 
 # The step

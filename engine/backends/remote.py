@@ -1,0 +1,281 @@
+"""An attempt in a worker process: what crosses the border, on both sides of it."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import count
+from queue import SimpleQueue
+from typing import Any
+
+import msgspec
+
+from ...events.artifacts import Artifacts, FileArtifacts
+from ...events.codec import Value
+from ...events.definition import RetryPolicy, StepDefinition
+from ...events.errors import HandlerNotFound
+from ..attempt import Attempt, Report, carry_out, failed
+from ..clock import SystemClock
+from ..context import Context
+from ..core.commands import Command
+from ..model import PipelineStep
+from ..steps import registry
+from .child import Channel
+from .worker_process import WorkerProcess
+
+
+class Task(msgspec.Struct, frozen=True):
+    """An attempt as it is sent; ``serial`` tells it from the others of this process."""
+
+    serial: int
+    step: int
+    number: int
+    definition: StepDefinition
+    inputs: Mapping[str, Value] | Value
+    policy: RetryPolicy | None
+    handler: bytes
+    """A pickle, so that an error in loading it is the attempt's."""
+    artifacts: FileArtifacts | None
+    """None: they are in the memory of the process that sends the task."""
+    allow_pickle: bool
+    run_id: str
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """How the attempt ended."""
+
+    command: Command | None
+
+
+class Progressed(msgspec.Struct, frozen=True):
+    """Arguments of the context's report."""
+
+    arguments: tuple[float, float | None, str | None]
+
+
+class Logged(msgspec.Struct, frozen=True):
+    """A message of the handler's logger."""
+
+    level: str
+    values: dict[str, Any]
+
+
+class Put(msgspec.Struct, frozen=True):
+    """An artifact to keep; its digest, or an error, is the answer."""
+
+    data: bytes
+
+
+class Get(msgspec.Struct, frozen=True):
+    """An artifact that is wanted; its bytes, or an error, are the answer."""
+
+    digest: str
+
+
+class Cancel(msgspec.Struct, frozen=True):
+    """Said to an attempt whose run is being cancelled; it may come when the next one runs."""
+
+    serial: int
+
+
+_serials = count()
+
+
+# The engine's side
+
+
+def carry_out_in(process: Callable[[], WorkerProcess], attempt: Attempt, report: Report) -> None:
+    """As :func:`carry_out`, in a worker process, which ``process`` gives."""
+    began = time.perf_counter()
+    try:
+        handler = _handler(attempt)
+        if handler is None and not attempt.strict:
+            carry_out(attempt, report, lambda: None)  # its input is its output
+            return
+        serial = next(_serials)
+        task = _pickled(attempt, handler, serial)
+        outcome = _converse(process(), attempt, task, serial)
+    except Exception as error:
+        outcome = failed(attempt, error, time.perf_counter() - began)
+    report(outcome)
+
+
+def _handler(attempt: Attempt) -> Any:
+    definition = attempt.definition
+    step = PipelineStep(definition.name, definition.type, handler=definition.handler)
+    step.handler = attempt.handler or step.handler
+    return registry.resolve(step)
+
+
+def _pickled(attempt: Attempt, handler: Any, serial: int) -> bytes:
+    if handler is None:
+        kind = attempt.definition.type
+        raise HandlerNotFound(f"step {attempt.definition.name!r}: {registry.missing(kind)}")
+    artifacts = attempt.artifacts
+    task = Task(
+        serial=serial,
+        step=attempt.step,
+        number=attempt.number,
+        definition=attempt.definition,
+        inputs=attempt.inputs,
+        policy=attempt.policy,
+        handler=pickle_handler(attempt.definition.name, handler),
+        artifacts=artifacts if isinstance(artifacts, FileArtifacts) else None,
+        allow_pickle=attempt.allow_pickle,
+        run_id=attempt.context.run_id,
+    )
+    return pickle.dumps(partial(_serve, task))
+
+
+def pickle_handler(step: str, handler: Any) -> bytes:
+    """A handler as it is sent to a worker process. Raises HandlerNotFound."""
+    try:
+        return pickle.dumps(handler)
+    except Exception as error:  # pickling may raise anything
+        called = getattr(handler, "__qualname__", repr(handler))
+        raise HandlerNotFound(
+            f"step {step!r} runs in a process, where its handler {called} cannot be found "
+            f"({error}); define it at the top level of a module, or use executor='thread'"
+        ) from error
+
+
+def _converse(worker: WorkerProcess, attempt: Attempt, task: bytes, serial: int) -> Command | None:
+    """Send the task and answer what comes back, until it ends."""
+    context = attempt.context
+    worker.send(task)
+    context.on_cancel(partial(worker.tell, Cancel(serial)))
+    while True:
+        message = worker.receive()
+        if isinstance(message, Ended):
+            return message.command
+        if isinstance(message, Progressed):
+            context.report(*message.arguments)
+        elif isinstance(message, Logged):
+            getattr(context.log, message.level)(**message.values)
+        else:
+            worker.tell(_answer(attempt.artifacts, message))
+
+
+def _answer(artifacts: Artifacts, message: Put | Get) -> Any:
+    try:
+        if isinstance(message, Put):
+            return artifacts.put(message.data)
+        return artifacts.get(message.digest)
+    except Exception as error:
+        return error
+
+
+# The worker's side
+
+
+class RemoteContext(Context):
+    """The context in a worker process: what it is told goes to the engine's process."""
+
+    channel: Channel
+
+    @property
+    def log(self) -> Any:
+        """A logger whose messages appear where the engine's do."""
+        return _forwarding_logger(self.channel)
+
+
+def _forwarding_logger(channel: Channel) -> Any:
+    import structlog
+
+    def forward(_: Any, level: str, values: Any) -> Any:
+        plain = {key: _sendable(value) for key, value in values.items()}
+        channel.send(Logged(level, plain))
+        raise structlog.DropEvent
+
+    return structlog.wrap_logger(None, processors=[structlog.processors.format_exc_info, forward])
+
+
+def _sendable(value: Any) -> Any:
+    return value if isinstance(value, (str, int, float, bool, type(None))) else repr(value)
+
+
+class RemoteArtifacts:
+    """Artifacts in the memory of the engine's process."""
+
+    trusted = True
+
+    def __init__(self, channel: Channel, answers: SimpleQueue[Any]) -> None:
+        self._channel = channel
+        self._answers = answers
+        self._asking = threading.Lock()
+
+    def put(self, data: bytes) -> str:
+        return str(self._ask(Put(data)))
+
+    def get(self, digest: str) -> bytes:
+        return bytes(self._ask(Get(digest)))
+
+    def _ask(self, message: Put | Get) -> Any:
+        with self._asking:
+            self._channel.send(message)
+            answer = self._answers.get()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def _serve(task: Task, channel: Channel) -> None:
+    """Carry the attempt out and send how it ended."""
+    answers: SimpleQueue[Any] = SimpleQueue()
+    artifacts: Artifacts = task.artifacts or RemoteArtifacts(channel, answers)
+    context = RemoteContext(
+        run_id=task.run_id,
+        step=task.definition.name,
+        attempt=task.number,
+        artifacts=artifacts,
+        clock=SystemClock(),
+        report=lambda *arguments: channel.send(Progressed(arguments)),
+    )
+    context.channel = channel
+    words = threading.Thread(target=_hear, args=(channel, task.serial, context, answers))
+    words.start()
+    outcome: SimpleQueue[Command | None] = SimpleQueue()
+    attempt = Attempt(
+        step=task.step,
+        number=task.number,
+        definition=task.definition,
+        inputs=task.inputs,
+        handler=None,
+        policy=task.policy,
+        artifacts=artifacts,
+        allow_pickle=task.allow_pickle,
+        strict=True,
+        context=context,
+        closing=threading.Event(),
+    )
+    try:
+        attempt = msgspec.structs.replace(attempt, handler=channel.load(task.handler))
+    except BaseException as error:  # importing its module may raise anything
+        outcome.put(failed(attempt, _not_found(task, error), 0))
+    else:
+        carry_out(attempt, outcome.put, lambda: None)
+    command = outcome.get()
+    channel.words.put(None)
+    words.join()
+    channel.send(Ended(command))
+
+
+def _hear(channel: Channel, serial: int, context: Context, answers: SimpleQueue[Any]) -> None:
+    """Take what is said to the attempt, until it has ended."""
+    while (word := channel.words.get()) is not None:
+        if not isinstance(word, Cancel):
+            answers.put(word)
+        elif word.serial == serial:
+            context.cancel()
+
+
+def _not_found(task: Task, error: BaseException) -> HandlerNotFound:
+    found = HandlerNotFound(
+        f"step {task.definition.name!r}: its handler cannot be loaded in the worker process: "
+        f"{type(error).__name__}: {error}"
+    )
+    found.__cause__ = error
+    return found

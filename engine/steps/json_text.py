@@ -1,0 +1,80 @@
+"""The text of JSON and of JSON Lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from .encoding import decode
+from .errors import DocumentError
+from .parsed import Parsed
+
+
+class _Object(tuple[tuple[str, Any], ...]):
+    """The members of an object: all of them, also where two have the same name."""
+
+
+def read_json(data: bytes) -> Parsed:
+    """Each value in a line of its own, as ``person.name: Ann``, objects of a list set apart.
+
+    Numbers stay as they are written, and null counts as nothing.
+
+    Raises:
+        DocumentError: It is no JSON (the message has line and column), or nested too deep.
+        MissingExtra: It is not UTF-8, and the library that can tell is not installed.
+    """
+    text, encoding = decode(data)
+    value = _load(text, 1)
+    metadata: dict[str, Any] = {"encoding": encoding}
+    if isinstance(value, _Object):
+        title = next((said for name, said in value if name == "title"), None)
+        if isinstance(title, str) and title.strip():
+            metadata["title"] = title.strip()
+    return Parsed(_text(value), metadata)
+
+
+def read_json_lines(data: bytes) -> Parsed:
+    """As :func:`read_json`, with one value a line; ``rows`` counts them. Raises the same."""
+    text, encoding = decode(data)
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    texts = [_text(_load(line, number)) for number, line in lines]
+    return Parsed("\n\n".join(filter(None, texts)), {"encoding": encoding, "rows": len(lines)})
+
+
+def _load(text: str, first_line: int) -> Any:
+    try:
+        return json.loads(
+            text, object_pairs_hook=_Object, parse_int=str, parse_float=str, parse_constant=str
+        )
+    except json.JSONDecodeError as error:
+        line = first_line + error.lineno - 1
+        raise DocumentError(f"line {line}, column {error.colno}: {error.msg}") from error
+    except RecursionError as error:
+        raise DocumentError("it is nested too deep") from error
+
+
+def _text(value: Any) -> str:
+    try:
+        lines = list(_lines(value, ""))
+    except RecursionError as error:
+        raise DocumentError("it is nested too deep") from error
+    wanted = (line for before, line in zip(["", *lines], lines, strict=False) if line or before)
+    return "\n".join(wanted).strip()
+
+
+def _lines(value: Any, path: str) -> Iterator[str]:
+    if isinstance(value, _Object):
+        for name, member in value:
+            yield from _lines(member, f"{path}.{name}" if path else name)
+    elif isinstance(value, list):
+        for item in value:
+            if isinstance(item, (_Object, list)):
+                yield ""  # set apart; two of these count as one
+                yield from _lines(item, path)
+                yield ""
+            else:
+                yield from _lines(item, path)
+    elif value is not None:
+        said = ("false", "true")[value] if isinstance(value, bool) else value
+        yield f"{path}: {said}" if path else said

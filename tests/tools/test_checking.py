@@ -1,0 +1,236 @@
+"""What is said before anything runs: validate, graph, steps, templates, doctor, completion."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+import subprocess
+import sys
+
+import pytest
+
+from semantica.pipeline.engine.templates import PipelineTemplateManager
+from semantica.pipeline.tools.mermaid import escaped
+
+SUMS = "flows/flows.py:sums"
+LOOP = """
+name: loop
+steps:
+  - {name: a, type: chunk, dependencies: [b]}
+  - {name: b, type: chnk, dependencies: [a, nowhere]}
+  - {name: alone, type: parse, dependencies: [], timout: 3}
+"""
+
+
+# validate
+
+
+def test_a_valid_pipeline(shell):
+    assert shell("validate", SUMS).stdout == "sums is valid: 3 steps, 2 deep, 2 wide\n"
+    told = shell.json("validate", SUMS)
+    assert (told["valid"], told["errors"], told["metadata"]["steps"]) == (True, [], 3)
+    assert not shell.log.exists()
+
+
+def test_all_that_is_wrong_is_listed(shell):
+    (shell.folder / "loop.yaml").write_text(LOOP.replace(", timout: 3", ""))
+    told = shell("validate", "loop.yaml", status=2).stdout
+    assert re.search(r"^error: circular_dependency: step 'a'", told, re.MULTILINE)
+    assert "'nowhere', which is not a step" in told
+    assert "did you mean 'chunk'" in told
+    assert re.search(r"^warning: disconnected_step", told, re.MULTILINE)
+    assert told.splitlines()[-1].startswith("loop is not valid: 3 errors, 1 warning, 3 steps")
+    plain = shell.json("validate", "loop.yaml", status=2)
+    assert {one["code"] for one in plain["errors"]} == {
+        "circular_dependency", "missing_dependency", "no_handler",
+    }  # fmt: skip
+    lenient = shell.json("validate", "loop.yaml", "--lenient", status=2)
+    assert "no_handler" in {one["code"] for one in lenient["warnings"]}
+    assert "loop.yaml does not exist" not in shell.error("validate", "loop.yml")
+
+
+def test_settings_count(shell):
+    assert shell.json("validate", SUMS, "--set", "one.timeout=-1", status=2)["errors"]
+    assert "did you mean 'add'" in shell.error("validate", SUMS, "--set", "ad.x=1")
+    assert "none is not a folder" in shell.error("validate", SUMS, "--path", "none")
+
+
+# graph
+
+
+def test_the_graph_of_a_pipeline_and_of_a_run(shell):
+    told = shell("graph", SUMS).stdout
+    assert told.startswith("flowchart TD\n")
+    assert "s0 --> s2" in told
+    assert "class " not in told
+    shell("run", SUMS, "--run-id", "mine")
+    told = shell("graph", "mine").stdout
+    assert "class s0,s1,s2 completed" in told
+    assert "classDef completed" in told
+    assert shell("graph", "sums").stdout == told
+    plain = shell.json("graph", "sums")
+    assert plain["nodes"][0] == {"name": "one", "type": "number", "status": "completed"}
+    assert plain["edges"] == [{"from": "one", "to": "add"}, {"from": "two", "to": "add"}]
+    assert "neither a pipeline" in shell.error("graph", "nothing")
+
+
+def test_a_graph_without_a_log_and_with_what_is_missing(shell):
+    assert "there is no log" in shell.error("graph", "nothing")
+    assert not shell.log.exists()
+    (shell.folder / "loop.yaml").write_text(LOOP.replace(", timout: 3", ""))
+    assert "missing" in shell("graph", "loop.yaml").stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("plain-name_1", "plain-name_1"),
+        ('say "hi"', "say #34;hi#34;"),
+        ("<b>&#x;", "#60;b#62;#38;#35;x#59;"),
+        ("`code` [x] {y}", "#96;code#96; #91;x#93; #123;y#125;"),
+        ("1. first", "1#46; first"),
+        ("- item", "#45; item"),
+        ("größe 日本", "größe 日本"),
+        ("a\x1b[2Jb\nc", "a#92;x1b#91;2Jb#92;nc"),
+    ],
+)
+def test_names_are_no_syntax(name, label):
+    assert escaped(name) == label
+
+
+# steps and templates
+
+
+def test_the_types_of_steps(shell):
+    told = shell("steps").stdout
+    assert re.search(r"chunk +\S+chunk:chunk +Cut every document", told)
+    one = shell("steps", "chunk").stdout
+    assert re.search(r"chunk_size +512 +int", one)
+    assert ":meth:" not in one
+    plain = shell.json("steps", "chunk")
+    assert {"key": "overlap", "required": False, "default": 50, "type": "int"} in (
+        plain["configuration"]
+    )
+    assert {kind["type"] for kind in shell.json("steps")} >= {"ingest", "parse", "chunk"}
+    assert "did you mean 'chunk'" in shell.error("steps", "chnk")
+
+
+def test_templates(shell):
+    names = sorted(PipelineTemplateManager().list_templates())
+    told = shell("templates").stdout
+    assert all(name in told for name in names)
+    assert " → " in told
+    plain = shell.json("templates")
+    assert [one["name"] for one in plain] == names
+    one = shell("templates", names[0]).stdout
+    info = PipelineTemplateManager().get_template_info(names[0])
+    assert info["description"] in one
+    assert all(step in one for step in info["steps"])
+    steps = shell.json("templates", names[0])["steps"]
+    assert [step["name"] for step in steps] == info["steps"]
+    category = plain[0]["category"]
+    assert names[0] in shell("templates", "--category", category).stdout
+    assert "no template has the category" in shell.error("templates", "--category", "none such")
+    assert f"did you mean '{names[0]}'" in shell.error("templates", names[0] + "x")
+
+
+def test_a_template_is_a_target(shell):
+    name = sorted(PipelineTemplateManager().list_templates())[0]
+    assert f"{name} is valid" in shell("validate", name, "--lenient").stdout
+    assert shell("graph", name).stdout.startswith("flowchart TD")
+    assert f"did you mean '{name}'" in shell.error("run", name + "x")
+    assert f"did you mean '{name}'" in shell.error("validate", name + "x")
+
+
+# doctor
+
+
+def test_a_healthy_machine(shell):
+    told = shell("doctor").stdout
+    assert "will be created by the first run" in told
+    assert not shell.log.exists()
+    shell("run", SUMS)
+    plain = shell.json("doctor")
+    assert plain["ok"] is True
+    found = {check["name"]: check["outcome"] for check in plain["checks"]}
+    for name in ("python", "sqlite", "handlers", "disk", "log", "integrity", "digests", "runs"):
+        assert found[name] == "ok", name
+
+
+def test_a_changed_history_and_a_file_that_is_no_log(shell):
+    shell("run", SUMS)
+    with sqlite3.connect(shell.log) as connection:
+        for (trigger,) in connection.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+        ).fetchall():
+            connection.execute(f"DROP TRIGGER {trigger}")
+        connection.execute("UPDATE events SET actor = 'nobody' WHERE version = 3")
+    connection.close()
+    told = shell("doctor", status=1).stdout
+    assert re.search(r"^fail +digests +.*version 3 does not match", told, re.MULTILINE)
+    shell.log.write_text("not a database at all, " * 100)
+    plain = shell.json("doctor", status=1)
+    (fault,) = [check for check in plain["checks"] if check["outcome"] == "fail"]
+    assert fault["name"] == "log"
+    assert "is not a SQLite database" in fault["advice"]
+
+
+def test_a_lost_run_is_a_warning(shell):
+    process = shell.start("run", "flows/flows.py:chain")
+    shell.wait_for(1)
+    process.kill()
+    process.wait()
+    told = shell("doctor").stdout
+    assert re.search(r"^warn +runs +1 lost", told, re.MULTILINE)
+    assert "semantica-pipeline recover" in told
+
+
+# completion
+
+
+def complete(shell, *words: str) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "semantica.pipeline"],
+        cwd=shell.folder,
+        env=shell.environment
+        | {
+            "_SEMANTICA_PIPELINE_COMPLETE": "bash_complete",
+            "COMP_WORDS": " ".join(["semantica-pipeline", *words]),
+            "COMP_CWORD": str(len(words)),
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stderr == ""
+    assert done.returncode == 0
+    return [line.partition(",")[2] for line in done.stdout.splitlines() if line]
+
+
+@pytest.mark.parametrize("name", ["bash", "zsh", "fish"])
+def test_the_scripts(shell, name):
+    told = shell("completion", name).stdout
+    assert "_SEMANTICA_PIPELINE_COMPLETE" in told
+    if name == "bash":
+        checked = subprocess.run(["bash", "-n"], input=told, text=True, capture_output=True)
+        assert checked.stderr == ""
+    assert "'bash'" in shell.error("completion", "csh")
+
+
+def test_what_tab_offers(shell):
+    assert complete(shell, "wat") == ["watch"]
+    assert complete(shell, "status", "s") == []  # there is no log, and there will be none
+    assert not shell.log.exists()
+    shell("run", SUMS, "--run-id", "mine")
+    assert complete(shell, "status", "s") == ["sums"]
+    assert complete(shell, "cancel", "m") == ["mine"]
+    assert complete(shell, "graph", "m") == ["mine"]
+    (shell.folder / "flow.yaml").write_text("steps: []")
+    assert complete(shell, "run", "fl") == ["flow.yaml"]
+    name = sorted(PipelineTemplateManager().list_templates())[0]
+    assert complete(shell, "validate", name[:4]) == [name]
+    assert complete(shell, "templates", name[:4]) == [name]
+    assert complete(shell, "steps", "ch") == ["chunk"]
+    shell.log.write_text(json.dumps("broken") * 100)
+    assert complete(shell, "status", "s") == []

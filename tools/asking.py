@@ -1,0 +1,183 @@
+"""The commands that ask a log: what ran, how it goes, and when everything was."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import click
+
+from . import completing
+from .options import common, one_run, path_option
+
+
+@click.command(short_help="List the runs in the log.")
+@click.option("--name", metavar="NAME", help="Only runs of this pipeline.")
+@click.option("--status", metavar="STATUS", help="Only runs in this status.")
+@click.option("--limit", type=click.IntRange(min=1), default=50, metavar="N", show_default=True,
+              help="At most so many, the newest ones.")  # fmt: skip
+@common
+def runs(name: str | None, status: str | None, limit: int, log: str | None, as_json: bool) -> None:
+    """List the runs in the log, newest first.
+
+    \b
+    Examples:
+      semantica-pipeline runs
+      semantica-pipeline runs --status failed --json
+    """
+    from ..events.errors import nearest
+    from ..events.machines import PipelineStatus
+    from .finding import opened
+    from .show import show_runs
+
+    known = [str(one) for one in PipelineStatus]
+    if status is not None and status.lower() not in known:
+        hint = nearest(status, known) or f"; statuses: {', '.join(known)}"
+        raise click.UsageError(f"no status {status!r}{hint}")
+    statuses = [PipelineStatus(status.lower())] if status else None
+    with opened(log) as opened_log:
+        rows = opened_log.store.runs(name=name, statuses=statuses, limit=limit)
+        show_runs(opened_log.store, rows, as_json)
+
+
+@click.command(short_help="Show how a run and its steps are doing.")
+@one_run(required=False)
+@click.option("--all", "everything", is_flag=True, help="List every step, however many.")
+@common
+def status(run: str | None, everything: bool, log: str | None, as_json: bool) -> None:
+    """Show how RUN, or the newest run, and its steps are doing.
+
+    \b
+    Examples:
+      semantica-pipeline status
+      semantica-pipeline status nightly --json
+    """
+    from .finding import find, newest, opened
+    from .show import show_status
+
+    with opened(log) as opened_log:
+        row = newest(opened_log.store) if run is None else find(opened_log.store, run)
+        show_status(opened_log.store, row, everything=everything, as_json=as_json)
+
+
+@click.command(short_help="List what is recorded of a run.")
+@one_run(required=False)
+@click.option("--type", "types", multiple=True, metavar="TYPE",
+              help="Only events of this type, such as StepFailed. May be repeated.")  # fmt: skip
+@click.option("--after", type=click.IntRange(min=0), default=0, metavar="N",
+              help="Only events after version N.")  # fmt: skip
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many.")
+@common
+def events(
+    run: str | None,
+    types: tuple[str, ...],
+    after: int,
+    limit: int | None,
+    log: str | None,
+    as_json: bool,
+) -> None:
+    """List what is recorded of RUN, or of the newest run: version, time, event, step, and more.
+
+    With --json, each line is an object with the whole event.
+
+    \b
+    Examples:
+      semantica-pipeline events
+      semantica-pipeline events nightly --type StepFailed --type StepTimedOut
+      semantica-pipeline events 0197c2 --json | jq .payload
+    """
+    from ..events.errors import nearest
+    from ..events.upcasters import EVENT_TYPES
+    from .finding import find, newest, opened
+    from .show import show_event
+    from .terminal import terminal_width
+
+    for kind in types:
+        if kind not in EVENT_TYPES:
+            hint = nearest(kind, EVENT_TYPES) or f"; types: {', '.join(EVENT_TYPES)}"
+            raise click.UsageError(f"no event type {kind!r}{hint}")
+    width = terminal_width()
+    with opened(log) as opened_log:
+        store = opened_log.store
+        row = newest(store) if run is None else find(store, run)
+        chosen = (one for one in store.read(row.stream, after) if not types or one.type in types)
+        for envelope in islice(chosen, limit):
+            show_event(envelope, width, as_json)
+
+
+@click.command(short_help="Watch a run until it ends.")
+@one_run(required=False)
+@click.option("--all", "everything", is_flag=True, help="Watch all runs that go on, in a table.")
+@common
+def watch(run: str | None, everything: bool, log: str | None, as_json: bool) -> int:
+    """Watch RUN, or the newest run, until it ends: how far it is, and what each step does or waits
+    for. Ctrl-C leaves; the run goes on.
+
+    The exit status is that of the run. With --json, each change is an object on a line.
+
+    \b
+    Examples:
+      semantica-pipeline watch
+      semantica-pipeline watch nightly && echo done
+      semantica-pipeline watch --all
+      semantica-pipeline watch nightly --json | jq .percentage
+    """
+    from .finding import find, newest, opened
+    from .watching import watch as follow
+    from .watching import watch_all
+
+    if everything and run is not None:
+        raise click.UsageError("--all watches every run; leave RUN out")
+    with opened(log) as opened_log:
+        store = opened_log.store
+        if everything:
+            return watch_all(store, as_json=as_json)
+        row = newest(store) if run is None else find(store, run)
+        return follow(store, row, as_json=as_json)
+
+
+@click.command(short_help="Draw when each step of a run ran.")
+@one_run(required=False)
+@click.option("--limit", type=click.IntRange(min=1), default=50, metavar="N", show_default=True,
+              help="At most so many steps: failed ones, then the longest.")  # fmt: skip
+@common
+def timeline(run: str | None, limit: int, log: str | None, as_json: bool) -> None:
+    """Draw when each step of RUN, or of the newest run, ran: a bar for each attempt.
+
+    An attempt without success ends in a cross; dots are the wait for a retry. With --json, all
+    attempts with their times, in nanoseconds since 1970.
+
+    \b
+    Examples:
+      semantica-pipeline timeline
+      semantica-pipeline timeline nightly --limit 20
+      semantica-pipeline timeline 0197c2 --json | jq '.attempts[] | select(.outcome == "failed")'
+    """
+    from .finding import find, newest, opened
+    from .gantt import show_timeline
+
+    with opened(log) as opened_log:
+        store = opened_log.store
+        row = newest(store) if run is None else find(store, run)
+        show_timeline(store, row, limit=limit, as_json=as_json)
+
+
+@click.command(short_help="Draw the graph of a pipeline or a run, for Mermaid.")
+@click.argument("source", metavar="TARGET|RUN", shell_complete=completing.sources)
+@path_option
+@common
+def graph(source: str, paths: tuple[str, ...], log: str | None, as_json: bool) -> None:
+    """Draw the graph of a pipeline or a recorded run as a Mermaid flowchart; a run with the state
+    of each step. TARGET is what run takes; a plain word is a RUN or, if there is none, a template.
+
+    \b
+    Examples:
+      semantica-pipeline graph documents.yaml > documents.mmd
+      semantica-pipeline graph nightly
+      semantica-pipeline graph flows/nightly.py:pipeline --json
+    """
+    from .inspecting import show_graph
+
+    show_graph(source, log, paths, as_json=as_json)
+
+
+COMMANDS = (runs, status, events, watch, timeline, graph)

@@ -1,0 +1,113 @@
+"""The commands that look before anything runs: at pipelines, their parts, and the machine."""
+
+from __future__ import annotations
+
+import click
+
+from . import completing
+from .options import common, json_option, path_option, pipeline_source, settings_option
+from .terminal import PROGRAM
+
+
+@click.command(short_help="Find what is wrong with a pipeline without running it.")
+@pipeline_source
+@settings_option
+@click.option(
+    "--strict/--lenient", default=True,
+    help="Whether a step whose type has no handler is an error, as for run. [default: strict]",
+)  # fmt: skip
+@path_option
+@json_option
+def validate(
+    target: str, settings: tuple[str, ...], strict: bool, paths: tuple[str, ...], as_json: bool
+) -> int:
+    """Find what is wrong with a pipeline, without running it. TARGET is what run takes.
+
+    The exit status is 2 when it is not valid.
+
+    \b
+    Examples:
+      semantica-pipeline validate documents.yaml
+      semantica-pipeline validate documents.yaml --set chunk.chunk_size=300 --lenient
+      semantica-pipeline validate flows/nightly.py:pipeline --json | jq .errors
+    """
+    from .inspecting import check
+
+    return check(target, settings, paths, strict=strict, as_json=as_json)
+
+
+@click.command(short_help="List the types of steps, or the configuration of one.")
+@click.argument("kind", metavar="[TYPE]", required=False, shell_complete=completing.types)
+@json_option
+def steps(kind: str | None, as_json: bool) -> None:
+    """List the types of steps that need no handler, or say what the steps of TYPE can be told.
+
+    \b
+    Examples:
+      semantica-pipeline steps
+      semantica-pipeline steps chunk
+    """
+    from .catalogue import show_type, show_types
+
+    if kind is None:
+        show_types(as_json)
+    else:
+        show_type(kind, as_json)
+
+
+@click.command(short_help="List the templates of pipelines, or show one.")
+@click.argument("name", required=False, shell_complete=completing.templates)
+@click.option("--category", metavar="CATEGORY", help="Only templates of this category.")
+@json_option
+def templates(name: str | None, category: str | None, as_json: bool) -> None:
+    """List the templates of pipelines, or show the steps of the one called NAME.
+
+    A template's name can be given as TARGET to run, validate and graph.
+
+    \b
+    Examples:
+      semantica-pipeline templates
+      semantica-pipeline templates document_processing
+      semantica-pipeline run document_processing --set ingest.source=letters
+    """
+    from .catalogue import show_template, show_templates
+
+    if name is None:
+        show_templates(category, as_json)
+    else:
+        show_template(name, as_json)
+
+
+@click.command(short_help="Check that pipelines can run here, and that the log is whole.")
+@common
+def doctor(log: str | None, as_json: bool) -> int:
+    """Check that pipelines can run here: Python, SQLite, disk, libraries, handlers, and the log.
+
+    Nothing is changed. The exit status is 1 when something fails.
+
+    \b
+    Examples:
+      semantica-pipeline doctor
+      semantica-pipeline doctor --log runs.db --json
+    """
+    from .doctor import examine
+
+    return examine(log, as_json)
+
+
+@click.command(short_help="Print the script by which a shell completes this program.")
+@click.argument("shell", type=click.Choice(completing.SHELLS))
+@click.pass_context
+def completion(context: click.Context, shell: str) -> None:
+    """Print the script by which a shell completes commands, options, runs and pipelines.
+
+    \b
+    Examples:
+      eval "$(semantica-pipeline completion bash)"                 # in ~/.bashrc
+      eval "$(semantica-pipeline completion zsh)"                  # in ~/.zshrc
+      semantica-pipeline completion fish > ~/.config/fish/completions/semantica-pipeline.fish
+    """
+    click.echo(completing.script(shell, context.find_root().command, PROGRAM))
+
+
+COMMANDS = (validate, steps, templates, doctor, completion)
