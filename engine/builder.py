@@ -9,8 +9,9 @@ from typing import Any, Self
 
 from ..events.definition import RetryPolicy
 from ..events.errors import PipelineValidationError, nearest
+from .findings import Finding, ValidationResult
 from .model import RESERVED_OPTIONS, Handler, Pipeline, PipelineStep
-from .validator import Finding, PipelineValidator, ValidationResult
+from .validator import PipelineValidator
 
 
 class PipelineBuilder:

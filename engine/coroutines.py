@@ -44,7 +44,11 @@ class Coroutines:
         task.add_done_callback(
             lambda done: self._ends.put(partial(ended, *_outcome(done, context)))
         )
-        context.on_cancel(partial(self._loop.call_soon_threadsafe, task.cancel))
+
+        def cancel() -> None:
+            self._loop.call_soon_threadsafe(task.cancel)
+
+        context.on_cancel(cancel)
 
 
 async def _caught(coroutine: Coroutine[Any, Any, Any]) -> tuple[Any, BaseException | None]:

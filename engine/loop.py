@@ -10,9 +10,7 @@ a run turns out to be somebody else's, its state is forgotten and the others go 
 
 from __future__ import annotations
 
-import random
 import threading
-from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 from heapq import heappop, heappush
@@ -23,12 +21,12 @@ from ..events.errors import AppendRefused, IllegalTransition, LogError, LogUnava
 from ..events.store import Batch, Store
 from ..events.upcasters import Event, to_new
 from ..projections.catchup import save_snapshot, snapshot_due
+from .attempts import Attempts
 from .clock import Clock
 from .context import Context
 from .core import commands as c
 from .core.decide import decide, settle
-from .core.effects import Execute, Interrupt, Wake, outstanding
-from .failure import timed_out
+from .core.effects import outstanding
 from .live import InFlight, LiveRun, Owner
 from .logger import logger
 from .mailbox import Mailbox, Message
@@ -52,13 +50,14 @@ class Loop:
         self.owners: dict[str, Owner] = {}
         self.runs: dict[str, LiveRun] = {}
         self.ownership = Ownership(self)
+        self.attempts = Attempts(self)
         self.closing = threading.Event()
         """Set when the process exits: what cannot be written is given up."""
         self.now = clock.now()
         """The time of this turn."""
         self._mailbox = Mailbox()
         self._touched: dict[str, LiveRun] = {}
-        self._hungry: dict[str, Owner] = {}
+        self.hungry: dict[str, Owner] = {}
         self.taken: list[int] = []
         """Inbox items to remove with this turn's commit."""
         self._replies: list[tuple[Future[Any], object, str | None]] = []
@@ -137,7 +136,7 @@ class Loop:
     def touch(self, live: LiveRun) -> None:
         """Look after this run at the end of the turn."""
         self._touched[live.run.run_id] = live
-        self._hungry[live.owner.id] = live.owner
+        self.hungry[live.owner.id] = live.owner
 
     def reply(self, future: Future[Any], answer: object, stream: str | None = None) -> None:
         """Answer after this turn's commit, with the refusal if that of ``stream`` was refused."""
@@ -147,14 +146,14 @@ class Loop:
         """Give free workers to runs that can start a step: by priority, in turns among equals."""
         for live in self._touched.values():
             self._queue(live)
-        for owner in self._hungry.values():
+        for owner in self.hungry.values():
             while owner.queue and not owner.draining:
                 worker = owner.backend.acquire()
                 if worker is None:
                     break
                 if not self._start_one(owner, worker):
                     owner.backend.release(worker)
-        self._hungry.clear()
+        self.hungry.clear()
 
     def _queue(self, live: LiveRun) -> None:
         if not live.queued and live.can_start():
@@ -175,7 +174,9 @@ class Loop:
             attempt=live.run.state.steps[i].attempt,
             artifacts=self.store.artifacts,
             clock=self.clock,
-            report=partial(self._post_report, live.run.run_id, i, live.run.state.steps[i].attempt),
+            report=partial(
+                self.attempts.post_report, live.run.run_id, i, live.run.state.steps[i].attempt
+            ),
         )
         live.in_flight[i] = InFlight(context.attempt, worker, context)
         self._queue(live)
@@ -230,7 +231,7 @@ class Loop:
 
     def _perform_run(self, live: LiveRun) -> None:
         for effect in outstanding(live.run, None if live.all_touched else live.touched):
-            _PERFORM[type(effect)](self, live, effect)
+            self.attempts.perform(live, effect)
         live.touched.clear()
         live.all_touched = False
         live.publish(self.now)
@@ -238,100 +239,6 @@ class Loop:
             self._finish(live)
         elif snapshot_due(live.run, live.snapshot_at):
             self._snapshot(live)
-
-    # -- effects -----------------------------------------------------------------------------
-
-    def _execute(self, live: LiveRun, effect: Execute) -> None:
-        flight = live.in_flight[effect.step]
-        if flight.given:
-            return
-        flight.given = True
-        attempt = live.attempt(effect.step, flight.context, self.closing)
-        report = partial(self._post_outcome, live, effect.step, flight)
-        release = partial(self.post, partial(self._release, live, flight))
-        assert flight.worker is not None  # until it has been given
-        live.owner.backend.submit(flight.worker, attempt, report, release)
-        seconds = attempt.definition.timeout
-        if seconds is not None:
-            fire = partial(self._timed_out, live, effect.step, flight, seconds)
-            self.timers.after(seconds, fire)
-
-    def _interrupt(self, live: LiveRun, effect: Interrupt) -> None:
-        flight = live.in_flight.get(effect.step)
-        if flight is None or flight.interrupted:
-            return
-        flight.interrupted = True
-        flight.context.cancel()
-        fire = partial(self._give_up, live, effect.step, flight)
-        self.timers.after(live.owner.cancel_grace, fire)
-
-    def _wake(self, live: LiveRun, effect: Wake) -> None:
-        self.timers.at(effect.due, partial(self._mature, live, effect.step, effect.due))
-
-    def _mature(self, live: LiveRun, i: int, due: int) -> None:
-        if live.run.state.retrying.get(i) == due and self.holds(live):
-            live.mature(i, due)
-            self.touch(live)
-
-    # -- what comes back ---------------------------------------------------------------------
-
-    def _post_outcome(self, live: LiveRun, i: int, flight: InFlight, command: Any) -> None:
-        self.post(partial(self._outcome, live, i, flight, command))
-
-    def _post_report(
-        self, run_id: str, i: int, attempt: int, done: float, total: float | None, text: str | None
-    ) -> None:
-        self.post(partial(self._progressed, run_id, c.Report(i, attempt, done, total, text)))
-
-    def _outcome(self, live: LiveRun, i: int, flight: InFlight, command: c.Command | None) -> None:
-        self._release(live, flight)
-        if live.in_flight.get(i) is not flight:
-            return  # given up before
-        del live.in_flight[i]
-        if command is not None and self.holds(live):
-            self.record(live, decide(live.run, command, self.now))
-
-    def _release(self, live: LiveRun, flight: InFlight) -> None:
-        """Its worker is free for others; the attempt may go on without it."""
-        if flight.worker is not None:
-            live.owner.backend.release(flight.worker)
-            flight.worker = None
-            self._hungry[live.owner.id] = live.owner
-
-    def _progressed(self, run_id: str, command: c.Report) -> None:
-        live = self.runs.get(run_id)
-        if live is not None:
-            self.record(live, decide(live.run, command, self.now))
-
-    def _timed_out(self, live: LiveRun, i: int, flight: InFlight, seconds: float) -> None:
-        if live.in_flight.get(i) is not flight:
-            return
-        how = self._abandon(live, i, flight)
-        error = timed_out(flight.attempt, seconds, how)
-        self._record_end(live, c.TimeOut(i, flight.attempt, error, random.random(), seconds))
-
-    def _give_up(self, live: LiveRun, i: int, flight: InFlight) -> None:
-        if live.in_flight.get(i) is flight:
-            how = self._abandon(live, i, flight)
-            self._record_end(live, c.Cancelled(i, flight.attempt, how))
-
-    def _abandon(self, live: LiveRun, i: int, flight: InFlight) -> str:
-        """Stop waiting for an attempt, whose process is killed, if it has one; whatever a thread
-        or a coroutine returns comes too late."""
-        del live.in_flight[i]
-        return self._let_go(live, flight)
-
-    def _let_go(self, live: LiveRun, flight: InFlight) -> str:
-        flight.context.cancel()
-        if flight.worker is None:
-            return "abandoned"
-        worker, flight.worker = flight.worker, None
-        self._hungry[live.owner.id] = live.owner
-        return live.owner.backend.abandon(worker)
-
-    def _record_end(self, live: LiveRun, command: c.Command) -> None:
-        if self.holds(live):
-            self.record(live, decide(live.run, command, self.now))
 
     # -- ends --------------------------------------------------------------------------------
 
@@ -358,7 +265,7 @@ class Loop:
         if self.holds(live):
             self.forget(live)
         for flight in live.in_flight.values():
-            self._let_go(live, flight)
+            self.attempts.let_go(live, flight)
         live.in_flight.clear()
 
     def holds(self, live: LiveRun) -> bool:
@@ -392,10 +299,3 @@ class Loop:
             future.set_exception(error)
         self.ownership.fail(error)
         self.ownership.release_idle()
-
-
-_PERFORM: dict[type[Any], Callable[[Loop, LiveRun, Any], None]] = {
-    Execute: Loop._execute,
-    Interrupt: Loop._interrupt,
-    Wake: Loop._wake,
-}

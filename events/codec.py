@@ -15,6 +15,7 @@ where somebody else could have written it, since unpickling runs code.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -38,6 +39,12 @@ class Value(msgspec.Struct, frozen=True, omit_defaults=True):
     inline: msgspec.Raw = _ABSENT
     artifact: str | None = None
     size: int = 0
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """An unpickled field would no longer *be* the default, and no longer be left out."""
+        if self.artifact is None:
+            return Value, (self.inline,)
+        return partial(Value, artifact=self.artifact, size=self.size), ()
 
     @classmethod
     def of_text(cls, text: bytes, artifacts: Artifacts) -> Value:

@@ -94,8 +94,9 @@ class StepSkipped(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class StepCancelled(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The attempt was cancelled: ``how`` is ``cooperative`` (it noticed and ended) or
-    ``abandoned`` (its thread cannot be killed, goes on, and whatever it returns is ignored)."""
+    """The attempt was cancelled: ``how`` is ``cooperative`` (it noticed and ended), ``killed`` (its
+    process was) or ``abandoned`` (its thread cannot be killed, goes on, and whatever it returns is
+    ignored)."""
 
     step: str
     attempt: int

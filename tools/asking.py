@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from itertools import islice
 
 import click
@@ -127,6 +128,8 @@ def watch(run: str | None, everything: bool, log: str | None, as_json: bool) -> 
 
     if everything and run is not None:
         raise click.UsageError("--all watches every run; leave RUN out")
+    # As Ctrl-C, which leaves the terminal as it was.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with opened(log) as opened_log:
         store = opened_log.store
         if everything:

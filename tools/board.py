@@ -37,6 +37,8 @@ SHARES = (
     (StepStatus.RUNNING, 1 / 2),
     (StepStatus.RETRYING, 1 / 4),
     (StepStatus.PENDING, 1 / 6),
+    (StepStatus.CANCELLED, 1 / 8),
+    (StepStatus.SKIPPED, 1 / 8),
 )
 """How much of the room the steps in each state may take; completed ones come last."""
 WAITING = "waiting"
@@ -117,8 +119,8 @@ def _header(store: Store, run: Run, now: Progress) -> Iterator[RenderableType]:
     row = store.run(run.run_id)
     member = None if row is None else holder(store, row)
     head: list[tuple[str, str]] = [
-        (clean(now.name), "bold"), (f"  {clean(now.run_id)}  ", DIM),
-        (str(now.status), COLOURS.get(now.status, "")),
+        (clean(now.name), "bold"), (f"  {now.status}  ", COLOURS.get(now.status, "")),
+        (clean(now.run_id), DIM),
     ]  # fmt: skip
     if member is not None:
         head.append((f", process {member.pid} on {clean(member.host)}", DIM))

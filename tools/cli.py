@@ -69,9 +69,9 @@ def run(
 ) -> int:
     """Run a pipeline and wait for its end.
 
-    TARGET is a .yaml or .json file, module:attribute, or path/file.py:attribute; the attribute is
-    a pipeline, a builder, or a function without parameters that returns one. Relative paths are
-    meant from the current directory.
+    TARGET is a .yaml or .json file, module:attribute, path/file.py:attribute, or the name of a
+    template (see templates); the attribute is a pipeline, a builder, or a function without
+    parameters that returns one. Relative paths are meant from the current directory.
 
     \b
     Examples:

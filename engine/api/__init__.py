@@ -12,11 +12,12 @@ from semantica.pipeline.engine.builder import PipelineBuilder
 from semantica.pipeline.engine.context import AttemptCancelled, Context
 from semantica.pipeline.engine.core.commands import Refused
 from semantica.pipeline.engine.execution import ExecutionEngine
+from semantica.pipeline.engine.findings import ValidationResult
 from semantica.pipeline.engine.model import Pipeline, PipelineStep
 from semantica.pipeline.engine.result import ExecutionResult, PipelineFuture
 from semantica.pipeline.engine.steps.registry import step
 from semantica.pipeline.engine.templates import PipelineTemplate, PipelineTemplateManager
-from semantica.pipeline.engine.validator import PipelineValidator, ValidationResult
+from semantica.pipeline.engine.validator import PipelineValidator
 from semantica.pipeline.events.definition import RetryPolicy, RetryStrategy
 from semantica.pipeline.events.errors import (
     AmbiguousRun,

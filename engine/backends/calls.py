@@ -103,6 +103,7 @@ def _ask(
 
 def _serve(function: str, arguments: bytes, channel: Channel) -> None:
     """In the worker process: call, and answer ``(result, error)``."""
+    answer: tuple[Any, BaseException | None]
     try:
         answer = resolve_reference(function)(*channel.load(arguments)), None
     except BaseException as error:

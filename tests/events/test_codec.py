@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
+import pickle
 from collections import Counter, OrderedDict, defaultdict, deque
 from dataclasses import fields, is_dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
@@ -255,3 +256,11 @@ def test_a_cycle_comes_back_as_a_cycle() -> None:
     cycle["a"].append(cycle)
     found = back(cycle)
     assert found["a"][0] is found
+
+
+@pytest.mark.parametrize("value", ["small", "large" * 2000])
+def test_a_recorded_value_survives_pickling(value: str) -> None:
+    """Worker processes send them."""
+    recorded = encode(value, MemoryArtifacts())
+    sent = pickle.loads(pickle.dumps(recorded))
+    assert msgspec.json.encode(sent) == msgspec.json.encode(recorded)

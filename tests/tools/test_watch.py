@@ -161,3 +161,18 @@ def test_names_do_not_drive_the_terminal(shell):
     assert status == 1
     assert "[red]x[/red]" in plain(seen)
     assert "[bold]markup[/bold]" in plain(seen)
+
+
+def test_a_paused_run_says_how_to_go_on(shell):
+    process = shell.start("run", CHAIN, "--run-id", "resting")
+    shell.wait_for(1)
+    shell("pause", "resting")
+    status, seen = on_terminal(
+        shell, "watch", columns=200, while_running=leave_at("semantica-pipeline resume resting")
+    )
+    assert status == 130
+    assert "paused" in plain(seen)
+    assert "for the run to go on" in plain(seen)
+    shell("stop", "resting")
+    assert "chain stopped" in shell("watch", status=1).stdout  # it rests, which is an end
+    process.wait(timeout=20)

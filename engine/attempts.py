@@ -1,0 +1,127 @@
+"""Attempts in flight: what a committed state asks for is begun, and what comes back is decided."""
+
+from __future__ import annotations
+
+import random
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from .core import commands as c
+from .core.decide import decide
+from .core.effects import Effect, Execute, Interrupt, Wake
+from .failure import timed_out
+from .live import InFlight, LiveRun
+
+if TYPE_CHECKING:
+    from .loop import Loop
+
+
+class Attempts:
+    """The loop's side of its workers. All but the ``post`` methods belong to the loop's thread."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+
+    def perform(self, live: LiveRun, effect: Effect) -> None:
+        """Do what the state asks for, unless it has been done."""
+        if isinstance(effect, Execute):
+            self._execute(live, effect)
+        elif isinstance(effect, Interrupt):
+            self._interrupt(live, effect)
+        else:
+            self._wake(live, effect)
+
+    def _execute(self, live: LiveRun, effect: Execute) -> None:
+        flight = live.in_flight[effect.step]
+        if flight.given:
+            return
+        flight.given = True
+        attempt = live.attempt(effect.step, flight.context, self._loop.closing)
+        report = partial(self._post_outcome, live, effect.step, flight)
+        release = partial(self._post_release, live, flight)
+        assert flight.worker is not None  # until it has been given
+        live.owner.backend.submit(flight.worker, attempt, report, release)
+        seconds = attempt.definition.timeout
+        if seconds is not None:
+            fire = partial(self._timed_out, live, effect.step, flight, seconds)
+            self._loop.timers.after(seconds, fire)
+
+    def _interrupt(self, live: LiveRun, effect: Interrupt) -> None:
+        flight = live.in_flight.get(effect.step)
+        if flight is None or flight.interrupted:
+            return
+        flight.interrupted = True
+        flight.context.cancel()
+        fire = partial(self._give_up, live, effect.step, flight)
+        self._loop.timers.after(live.owner.cancel_grace, fire)
+
+    def _wake(self, live: LiveRun, effect: Wake) -> None:
+        self._loop.timers.at(effect.due, partial(self._mature, live, effect.step, effect.due))
+
+    def _mature(self, live: LiveRun, i: int, due: int) -> None:
+        if live.run.state.retrying.get(i) == due and self._loop.holds(live):
+            live.mature(i, due)
+            self._loop.touch(live)
+
+    # What comes back
+
+    def _post_outcome(self, live: LiveRun, i: int, flight: InFlight, command: Any) -> None:
+        self._loop.post(partial(self._outcome, live, i, flight, command))
+
+    def _post_release(self, live: LiveRun, flight: InFlight) -> None:
+        self._loop.post(partial(self._release, live, flight))
+
+    def post_report(
+        self, run_id: str, i: int, attempt: int, done: float, total: float | None, text: str | None
+    ) -> None:
+        self._loop.post(partial(self._progressed, run_id, c.Report(i, attempt, done, total, text)))
+
+    def _outcome(self, live: LiveRun, i: int, flight: InFlight, command: c.Command | None) -> None:
+        self._release(live, flight)
+        if live.in_flight.get(i) is not flight:
+            return  # given up before
+        del live.in_flight[i]
+        if command is not None and self._loop.holds(live):
+            self._loop.record(live, decide(live.run, command, self._loop.now))
+
+    def _release(self, live: LiveRun, flight: InFlight) -> None:
+        """Its worker is free for others; the attempt may go on without it."""
+        if flight.worker is not None:
+            live.owner.backend.release(flight.worker)
+            flight.worker = None
+            self._loop.hungry[live.owner.id] = live.owner
+
+    def _progressed(self, run_id: str, command: c.Report) -> None:
+        live = self._loop.runs.get(run_id)
+        if live is not None:
+            self._loop.record(live, decide(live.run, command, self._loop.now))
+
+    def _timed_out(self, live: LiveRun, i: int, flight: InFlight, seconds: float) -> None:
+        if live.in_flight.get(i) is not flight:
+            return
+        how = self._abandon(live, i, flight)
+        error = timed_out(flight.attempt, seconds, how)
+        self._record_end(live, c.TimeOut(i, flight.attempt, error, random.random(), seconds))
+
+    def _give_up(self, live: LiveRun, i: int, flight: InFlight) -> None:
+        if live.in_flight.get(i) is flight:
+            how = self._abandon(live, i, flight)
+            self._record_end(live, c.Cancelled(i, flight.attempt, how))
+
+    def _abandon(self, live: LiveRun, i: int, flight: InFlight) -> str:
+        """Stop waiting for an attempt, whose process is killed, if it has one; whatever a thread
+        or a coroutine returns comes too late."""
+        del live.in_flight[i]
+        return self.let_go(live, flight)
+
+    def let_go(self, live: LiveRun, flight: InFlight) -> str:
+        flight.context.cancel()
+        if flight.worker is None:
+            return "abandoned"
+        worker, flight.worker = flight.worker, None
+        self._loop.hungry[live.owner.id] = live.owner
+        return live.owner.backend.abandon(worker)
+
+    def _record_end(self, live: LiveRun, command: c.Command) -> None:
+        if self._loop.holds(live):
+            self._loop.record(live, decide(live.run, command, self._loop.now))
