@@ -16,8 +16,8 @@ from ..events.codec import Value, decode, encode
 from ..events.definition import RetryPolicy, StepDefinition
 from ..events.errors import HandlerNotFound, LogUnavailable
 from . import binding
-from .context import AttemptCancelled, Context
-from .core.commands import Cancelled, Command, Complete, Fail
+from .context import AttemptCancelled, AttemptYielded, Context
+from .core.commands import Cancelled, Command, Complete, Fail, Yield
 from .failure import describe
 from .model import Handler, rebuild_step
 from .steps import registry
@@ -106,6 +106,8 @@ class _Beginning:
             return self.failed(attempt, error)
 
     def failed(self, attempt: Attempt, error: BaseException) -> Command:
+        if isinstance(error, AttemptYielded):
+            return Yield(attempt.step, attempt.number, time.perf_counter() - self._at)
         if isinstance(error, AttemptCancelled) and attempt.context.was_cancelled:
             return Cancelled(attempt.step, attempt.number, "cooperative")
         duration = time.perf_counter() - self._at

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import random
+from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..events.codec import Value
+from .context import AttemptCancelled
 from .core import commands as c
 from .core.decide import decide
 from .core.effects import Effect, Execute, Interrupt, Wake
@@ -33,6 +36,7 @@ class Attempts:
 
     def _execute(self, live: LiveRun, effect: Execute) -> None:
         flight = live.in_flight[effect.step]
+        flight.context.ask_back(effect.hand_back)
         if flight.given:
             return
         flight.given = True
@@ -74,15 +78,34 @@ class Attempts:
     def post_report(
         self, run_id: str, i: int, attempt: int, done: float, total: float | None, text: str | None
     ) -> None:
+        """Pass on how far an attempt is. Any thread."""
         self._loop.post(partial(self._progressed, run_id, c.Report(i, attempt, done, total, text)))
+
+    def save(self, live: LiveRun, i: int, attempt: int, key: str, value: Value) -> None:
+        """Record a checkpoint and wait for its commit. Any thread but the loop's.
+
+        Raises:
+            AttemptCancelled: The attempt was given up meanwhile.
+            LogError: The log cannot be used any more.
+        """
+        saved: Future[bool] = Future()
+        command = c.Checkpoint(i, attempt, key, value)
+        if not self._loop.post(partial(self._save, live, command, saved)) or not saved.result():
+            raise AttemptCancelled
+
+    def _save(self, live: LiveRun, command: c.Checkpoint, saved: Future[bool]) -> None:
+        events = decide(live.run, command, self._loop.now) if self._loop.holds(live) else []
+        if events:
+            self._loop.record(live, events)
+        self._loop.reply(saved, bool(events), live.run.stream)
 
     def _outcome(self, live: LiveRun, i: int, flight: InFlight, command: c.Command | None) -> None:
         self._release(live, flight)
         if live.in_flight.get(i) is not flight:
             return  # given up before
         del live.in_flight[i]
-        if command is not None and self._loop.holds(live):
-            self._loop.record(live, decide(live.run, command, self._loop.now))
+        if command is not None:
+            self._record(live, command)
 
     def _release(self, live: LiveRun, flight: InFlight) -> None:
         """Its worker is free for others; the attempt may go on without it."""
@@ -94,19 +117,19 @@ class Attempts:
     def _progressed(self, run_id: str, command: c.Report) -> None:
         live = self._loop.runs.get(run_id)
         if live is not None:
-            self._loop.record(live, decide(live.run, command, self._loop.now))
+            self._record(live, command)
 
     def _timed_out(self, live: LiveRun, i: int, flight: InFlight, seconds: float) -> None:
         if live.in_flight.get(i) is not flight:
             return
         how = self._abandon(live, i, flight)
         error = timed_out(flight.attempt, seconds, how)
-        self._record_end(live, c.TimeOut(i, flight.attempt, error, random.random(), seconds))
+        self._record(live, c.TimeOut(i, flight.attempt, error, random.random(), seconds))
 
     def _give_up(self, live: LiveRun, i: int, flight: InFlight) -> None:
         if live.in_flight.get(i) is flight:
             how = self._abandon(live, i, flight)
-            self._record_end(live, c.Cancelled(i, flight.attempt, how))
+            self._record(live, c.Cancelled(i, flight.attempt, how))
 
     def _abandon(self, live: LiveRun, i: int, flight: InFlight) -> str:
         """Stop waiting for an attempt, whose process is killed, if it has one; whatever a thread
@@ -115,6 +138,7 @@ class Attempts:
         return self.let_go(live, flight)
 
     def let_go(self, live: LiveRun, flight: InFlight) -> str:
+        """Cancel an attempt and give up on its worker; returns what became of it."""
         flight.context.cancel()
         if flight.worker is None:
             return "abandoned"
@@ -122,6 +146,6 @@ class Attempts:
         self._loop.hungry[live.owner.id] = live.owner
         return live.owner.backend.abandon(worker)
 
-    def _record_end(self, live: LiveRun, command: c.Command) -> None:
+    def _record(self, live: LiveRun, command: c.Command) -> None:
         if self._loop.holds(live):
             self._loop.record(live, decide(live.run, command, self._loop.now))

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
 
 from ..events.artifacts import Artifacts
+from ..events.codec import Value, decode, encode
 from .clock import Clock
 from .logger import logger
 
 PROGRESS_INTERVAL = 1_000_000_000
 """Least nanoseconds between two recorded reports of an attempt."""
+
+_MISSING: Any = object()
+
+
+class AttemptYielded(BaseException):
+    """Unwinds a handler that hands its step back; see :meth:`Context.hand_back`."""
 
 
 class AttemptCancelled(BaseException):
@@ -40,6 +47,9 @@ class Context:
         artifacts: Artifacts,
         clock: Clock,
         report: Callable[[float, float | None, str | None], None],
+        save: Callable[[str, Value], None],
+        checkpoints: Mapping[str, Value],
+        allow_pickle: bool,
     ) -> None:
         self.run_id = run_id
         self.step = step
@@ -52,6 +62,12 @@ class Context:
         self._clock = clock
         self.report = report
         """Passes a report of progress on, for the engine."""
+        self.save = save
+        """Commits a checkpoint, for the engine."""
+        self.checkpoints = dict(checkpoints)
+        self._allow_pickle = allow_pickle
+        self._asked_back = self._noticed_asking = False
+        self._on_asking: Callable[[bool], None] | None = None
         self._reported_at = -PROGRESS_INTERVAL
         self._cancelled = False
         self._listeners: list[Callable[[], None]] = []
@@ -83,6 +99,52 @@ class Context:
             raise ValueError(f"the name of a metric must be printable text, not {name!r}")
         self.metrics[name] = _finite(name, self.metrics.get(name, 0) + _finite(name, amount))
 
+    def checkpoint(self, key: str, value: Any = _MISSING) -> Any:
+        """Save a value under ``key``, or read what was saved, by this attempt or an earlier one.
+
+        After a crash, a retry or a resume the handler runs again from its top; with what it has
+        saved it can go on where it was. A completed step's checkpoints are forgotten.
+
+        Args:
+            value: What to save; returns once it is committed. Without it, ``key`` is read.
+
+        Returns:
+            A copy of the saved value; None when nothing is saved under ``key``.
+
+        Raises:
+            UnencodableValue: The value cannot be recorded.
+            LogUnavailable: It cannot be written.
+        """
+        if not isinstance(key, str) or not key.isprintable():
+            raise ValueError(f"the key of a checkpoint must be printable text, not {key!r}")
+        if value is _MISSING:
+            saved = self.checkpoints.get(key)
+            if saved is None:
+                return None
+            return decode(saved, self.artifacts, allow_pickle=self._allow_pickle)
+        recorded = encode(value, self.artifacts, allow_pickle=self._allow_pickle)
+        self.save(key, recorded)
+        self.checkpoints[key] = recorded
+        return value
+
+    def should_yield(self) -> bool:
+        """Whether the run is being paused, stopped or cancelled: save a checkpoint and
+        :meth:`hand_back` soon, or just go on to the end, which a pause waits for."""
+        self._noticed_asking = self._noticed_asking or self._asked_back
+        return self._asked_back or self.cancelled
+
+    def hand_back(self) -> NoReturn:
+        """Unwind the handler and give the step back: it starts again, from its checkpoints, when
+        the run is resumed.
+
+        Raises:
+            RuntimeError: :meth:`should_yield` has not asked for it.
+        """
+        self.raise_if_cancelled()
+        if not self._noticed_asking:
+            raise RuntimeError("hand_back() is for handlers that should_yield() has asked to")
+        raise AttemptYielded
+
     @property
     def cancelled(self) -> bool:
         """Whether the run is being cancelled, or this attempt has timed out: return soon."""
@@ -104,6 +166,19 @@ class Context:
         self._cancelled = True
         for listener in tuple(self._listeners):
             listener()
+
+    def ask_back(self, asked: bool) -> None:
+        """Called by the engine: whether the step should be handed back."""
+        if asked != self._asked_back:
+            self._asked_back = asked
+            if self._on_asking is not None:
+                self._on_asking(asked)
+
+    def on_asking(self, listener: Callable[[bool], None]) -> None:
+        """Have ``listener`` told of :meth:`ask_back`; as :meth:`on_cancel`."""
+        self._on_asking = listener
+        if self._asked_back:
+            listener(True)
 
     def on_cancel(self, listener: Callable[[], None]) -> None:
         """Have ``listener`` called when the attempt is cancelled, at once if it is already; for

@@ -168,15 +168,17 @@ class Loop:
             return False
         executor = live.executor(i)
         self.record(live, decide(live.run, c.Start(i, worker, executor), self.now))
+        step = live.run.state.steps[i]
         context = Context(
             run_id=live.run.run_id,
             step=live.run.graph.name(i),
-            attempt=live.run.state.steps[i].attempt,
+            attempt=step.attempt,
             artifacts=self.store.artifacts,
             clock=self.clock,
-            report=partial(
-                self.attempts.post_report, live.run.run_id, i, live.run.state.steps[i].attempt
-            ),
+            report=partial(self.attempts.post_report, live.run.run_id, i, step.attempt),
+            save=partial(self.attempts.save, live, i, step.attempt),
+            checkpoints=step.checkpoints,
+            allow_pickle=live.run.state.allow_pickle,
         )
         live.in_flight[i] = InFlight(context.attempt, worker, context)
         self._queue(live)

@@ -109,6 +109,8 @@ PIPELINE_ROWS: tuple[Row, ...] = (
 STEP_ROWS: tuple[Row, ...] = (
     Row((_S.PENDING, _S.RETRYING), "StepStarted", _S.RUNNING),
     Row((_S.RUNNING,), "StepProgressed", None),
+    Row((_S.RUNNING,), "StepCheckpointed", None),
+    Row((_S.RUNNING,), "StepYielded", _S.PENDING),
     Row((_S.RUNNING,), "StepCompleted", _S.COMPLETED),
     Row((_S.RUNNING,), "StepFailed", _S.FAILED),
     Row((_S.RUNNING,), "StepTimedOut", _S.FAILED),

@@ -32,6 +32,24 @@ class StepProgressed(msgspec.Struct, frozen=True, omit_defaults=True):
     message: str | None = None
 
 
+class StepCheckpointed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The handler saved a value under a key; a later attempt can go on with it."""
+
+    step: str
+    attempt: int
+    key: str
+    value: Value
+
+
+class StepYielded(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The handler gave the step back after ``duration`` seconds, since the run is being paused or
+    stopped; the step starts again, from its checkpoints, when the run goes on."""
+
+    step: str
+    attempt: int
+    duration: float
+
+
 class StepCompleted(msgspec.Struct, frozen=True, omit_defaults=True):
     """The attempt returned.
 

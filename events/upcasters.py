@@ -31,6 +31,8 @@ PipelineEvent = (
 StepEvent = (
     step.StepStarted
     | step.StepProgressed
+    | step.StepCheckpointed
+    | step.StepYielded
     | step.StepCompleted
     | step.StepFailed
     | step.StepTimedOut

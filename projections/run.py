@@ -209,6 +209,19 @@ class Run:
     ) -> None:
         step.done, step.total, step.message = event.done, event.total, event.message
 
+    def _checkpointed(
+        self, event: s.StepCheckpointed, i: int, step: StepState, version: int, at: int
+    ) -> None:
+        step.checkpoints[event.key] = event.value
+        step.interruptions = 0  # it gets on
+
+    def _yielded(
+        self, event: s.StepYielded, i: int, step: StepState, version: int, at: int
+    ) -> None:
+        self._over(i, step, at)
+        step.interruptions = 0
+        self._make_ready(i)
+
     def _completed(
         self, event: s.StepCompleted, i: int, step: StepState, version: int, at: int
     ) -> None:
@@ -216,6 +229,7 @@ class Run:
         self._over(i, step, at)
         step.version = version
         step.output = event.output
+        step.checkpoints = {}
         step.error = None
         step.interruptions = 0
         state.completed += 1
@@ -314,6 +328,8 @@ _PIPELINE_FOLDS: dict[type[Any], Callable[[Run, Any, int], None]] = {
 _STEP_FOLDS: dict[type[Any], Callable[[Run, Any, int, StepState, int, int], None]] = {
     s.StepStarted: Run._started,
     s.StepProgressed: Run._progressed,
+    s.StepCheckpointed: Run._checkpointed,
+    s.StepYielded: Run._yielded,
     s.StepCompleted: Run._completed,
     s.StepFailed: Run._failed,
     s.StepTimedOut: Run._failed,

@@ -36,6 +36,8 @@ class StepState(msgspec.Struct, array_like=True):
     done: int | float | None = None
     total: int | float | None = None
     message: str | None = None
+    checkpoints: dict[str, Value] = {}
+    """What its attempts have saved, until it completes."""
 
 
 class RunState(msgspec.Struct):

@@ -59,6 +59,7 @@ _OUTCOMES: dict[type[Any], str] = {
     s.StepCompleted: "completed",
     s.StepFailed: "failed",
     s.StepTimedOut: "timed_out",
+    s.StepYielded: "yielded",
     s.StepInterrupted: "interrupted",
     s.StepCancelled: "cancelled",
 }

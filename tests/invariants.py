@@ -15,6 +15,7 @@ ENDS_ATTEMPT = {
     "StepCompleted",
     "StepFailed",
     "StepTimedOut",
+    "StepYielded",
     "StepInterrupted",
     "StepCancelled",
 }

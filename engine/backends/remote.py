@@ -19,7 +19,7 @@ from ...events.definition import RetryPolicy, StepDefinition
 from ...events.errors import HandlerNotFound
 from ..attempt import Attempt, Report, carry_out, failed
 from ..clock import SystemClock
-from ..context import Context
+from ..context import AttemptCancelled, Context
 from ..core.commands import Command
 from ..model import PipelineStep
 from ..steps import registry
@@ -36,6 +36,7 @@ class Task(msgspec.Struct, frozen=True):
     definition: StepDefinition
     inputs: Mapping[str, Value] | Value
     policy: RetryPolicy | None
+    checkpoints: Mapping[str, Value]
     handler: bytes
     """A pickle, so that an error in loading it is the attempt's."""
     artifacts: FileArtifacts | None
@@ -63,6 +64,13 @@ class Logged(msgspec.Struct, frozen=True):
     values: dict[str, Any]
 
 
+class Saved(msgspec.Struct, frozen=True):
+    """A checkpoint; None, once it is committed, or an error is the answer."""
+
+    key: str
+    value: Value
+
+
 class Put(msgspec.Struct, frozen=True):
     """An artifact to keep; its digest, or an error, is the answer."""
 
@@ -79,6 +87,13 @@ class Cancel(msgspec.Struct, frozen=True):
     """Said to an attempt whose run is being cancelled; it may come when the next one runs."""
 
     serial: int
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """Said to an attempt: whether it should hand its step back."""
+
+    serial: int
+    back: bool
 
 
 _serials = count()
@@ -122,6 +137,7 @@ def _pickled(attempt: Attempt, handler: Any, serial: int) -> bytes:
         definition=attempt.definition,
         inputs=attempt.inputs,
         policy=attempt.policy,
+        checkpoints=attempt.context.checkpoints,
         handler=pickle_handler(attempt.definition.name, handler),
         artifacts=artifacts if isinstance(artifacts, FileArtifacts) else None,
         allow_pickle=attempt.allow_pickle,
@@ -147,6 +163,7 @@ def _converse(worker: WorkerProcess, attempt: Attempt, task: bytes, serial: int)
     context = attempt.context
     worker.send(task)
     context.on_cancel(partial(worker.tell, Cancel(serial)))
+    context.on_asking(lambda back: worker.tell(Asked(serial, back)))
     while True:
         message = worker.receive()
         if isinstance(message, Ended):
@@ -156,15 +173,17 @@ def _converse(worker: WorkerProcess, attempt: Attempt, task: bytes, serial: int)
         elif isinstance(message, Logged):
             getattr(context.log, message.level)(**message.values)
         else:
-            worker.tell(_answer(attempt.artifacts, message))
+            worker.tell(_answer(context, message))
 
 
-def _answer(artifacts: Artifacts, message: Put | Get) -> Any:
+def _answer(context: Context, message: Put | Get | Saved) -> Any:
     try:
         if isinstance(message, Put):
-            return artifacts.put(message.data)
-        return artifacts.get(message.digest)
-    except Exception as error:
+            return context.artifacts.put(message.data)
+        if isinstance(message, Get):
+            return context.artifacts.get(message.digest)
+        return context.save(message.key, message.value)
+    except (Exception, AttemptCancelled) as error:
         return error
 
 
@@ -197,35 +216,45 @@ def _sendable(value: Any) -> Any:
     return value if isinstance(value, (str, int, float, bool, type(None))) else repr(value)
 
 
+class Questions:
+    """Asks the engine's process, one thing at a time, and waits for the answer."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.answers: SimpleQueue[Any] = SimpleQueue()
+        self._channel = channel
+        self._asking = threading.Lock()
+
+    def ask(self, message: Put | Get | Saved) -> Any:
+        """The answer. Raises the one that is an error."""
+        with self._asking:
+            self._channel.send(message)
+            answer = self.answers.get()
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+
 class RemoteArtifacts:
     """Artifacts in the memory of the engine's process."""
 
     trusted = True
 
-    def __init__(self, channel: Channel, answers: SimpleQueue[Any]) -> None:
-        self._channel = channel
-        self._answers = answers
-        self._asking = threading.Lock()
+    def __init__(self, questions: Questions) -> None:
+        self._questions = questions
 
     def put(self, data: bytes) -> str:
-        return str(self._ask(Put(data)))
+        """Keep ``data`` there."""
+        return str(self._questions.ask(Put(data)))
 
     def get(self, digest: str) -> bytes:
-        return bytes(self._ask(Get(digest)))
-
-    def _ask(self, message: Put | Get) -> Any:
-        with self._asking:
-            self._channel.send(message)
-            answer = self._answers.get()
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        """The bytes of that digest."""
+        return bytes(self._questions.ask(Get(digest)))
 
 
 def _serve(task: Task, channel: Channel) -> None:
     """Carry the attempt out and send how it ended."""
-    answers: SimpleQueue[Any] = SimpleQueue()
-    artifacts: Artifacts = task.artifacts or RemoteArtifacts(channel, answers)
+    questions = Questions(channel)
+    artifacts: Artifacts = task.artifacts or RemoteArtifacts(questions)
     context = RemoteContext(
         run_id=task.run_id,
         step=task.definition.name,
@@ -233,9 +262,12 @@ def _serve(task: Task, channel: Channel) -> None:
         artifacts=artifacts,
         clock=SystemClock(),
         report=lambda *arguments: channel.send(Progressed(arguments)),
+        save=lambda key, value: questions.ask(Saved(key, value)),
+        checkpoints=task.checkpoints,
+        allow_pickle=task.allow_pickle,
     )
     context.channel = channel
-    words = threading.Thread(target=_hear, args=(channel, task.serial, context, answers))
+    words = threading.Thread(target=_hear, args=(channel, task.serial, context, questions))
     words.start()
     outcome: SimpleQueue[Command | None] = SimpleQueue()
     attempt = Attempt(
@@ -258,18 +290,24 @@ def _serve(task: Task, channel: Channel) -> None:
     else:
         carry_out(attempt, outcome.put, lambda: None)
     command = outcome.get()
-    channel.words.put(None)
+    channel.words.put(Ended(None))
     words.join()
     channel.send(Ended(command))
 
 
-def _hear(channel: Channel, serial: int, context: Context, answers: SimpleQueue[Any]) -> None:
+def _hear(channel: Channel, serial: int, context: Context, questions: Questions) -> None:
     """Take what is said to the attempt, until it has ended."""
-    while (word := channel.words.get()) is not None:
-        if not isinstance(word, Cancel):
-            answers.put(word)
-        elif word.serial == serial:
-            context.cancel()
+    while True:
+        word = channel.words.get()
+        if isinstance(word, Ended):
+            return
+        if not isinstance(word, (Cancel, Asked)):
+            questions.answers.put(word)
+        elif word.serial == serial:  # else it was meant for the attempt before
+            if isinstance(word, Cancel):
+                context.cancel()
+            else:
+                context.ask_back(word.back)
 
 
 def _not_found(task: Task, error: BaseException) -> HandlerNotFound:

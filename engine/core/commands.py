@@ -92,6 +92,23 @@ class Report(msgspec.Struct, frozen=True):
     message: str | None = None
 
 
+class Checkpoint(msgspec.Struct, frozen=True):
+    """An attempt saves a value, with which a later one can go on."""
+
+    step: int
+    attempt: int
+    key: str
+    value: Value
+
+
+class Yield(msgspec.Struct, frozen=True):
+    """An attempt hands its step back, since the run is being paused or stopped."""
+
+    step: int
+    attempt: int
+    duration: float
+
+
 class Cancelled(msgspec.Struct, frozen=True):
     """An attempt ended, or was given up, because of a cancel; ``how`` as in StepCancelled."""
 
@@ -100,4 +117,6 @@ class Cancelled(msgspec.Struct, frozen=True):
     how: str
 
 
-Command = Control | Claim | Start | Complete | Fail | TimeOut | Report | Cancelled
+Command = (
+    Control | Claim | Start | Complete | Fail | TimeOut | Report | Checkpoint | Yield | Cancelled
+)

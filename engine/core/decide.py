@@ -262,6 +262,20 @@ def _report(run: Run, command: c.Report, now: int) -> list[Event]:
     return [s.StepProgressed(name, command.attempt, command.done, command.total, command.message)]
 
 
+def _checkpoint(run: Run, command: c.Checkpoint, now: int) -> list[Event]:
+    if _current(run, command.step, command.attempt) is None:
+        return []
+    name = run.graph.name(command.step)
+    return [s.StepCheckpointed(name, command.attempt, command.key, command.value)]
+
+
+def _yield(run: Run, command: c.Yield, now: int) -> list[Event]:
+    if _current(run, command.step, command.attempt) is None:
+        return []
+    name = run.graph.name(command.step)
+    return [s.StepYielded(name, command.attempt, round(command.duration, 6))]
+
+
 def _cancelled(run: Run, command: c.Cancelled, now: int) -> list[Event]:
     if _current(run, command.step, command.attempt) is None:
         return []
@@ -279,5 +293,7 @@ _DECISIONS: dict[type[Any], Callable[[Run, Any, int], list[Event]]] = {
     c.Fail: _fail,
     c.TimeOut: _time_out,
     c.Report: _report,
+    c.Checkpoint: _checkpoint,
+    c.Yield: _yield,
     c.Cancelled: _cancelled,
 }

@@ -11,10 +11,12 @@ from ...projections.run import Run
 
 
 class Execute(msgspec.Struct, frozen=True):
-    """An attempt that should be with a worker."""
+    """An attempt that should be with a worker; ``hand_back``: that should come back early, if its
+    handler can."""
 
     step: int
     attempt: int
+    hand_back: bool = False
 
 
 class Interrupt(msgspec.Struct, frozen=True):
@@ -49,6 +51,6 @@ def outstanding(run: Run, steps: Iterable[int] | None = None) -> Iterator[Effect
             if state.status == PipelineStatus.CANCELLING:
                 yield Interrupt(i, step.attempt)
             else:
-                yield Execute(i, step.attempt)
+                yield Execute(i, step.attempt, state.status != PipelineStatus.RUNNING)
         elif step.status is StepStatus.RETRYING and state.status == PipelineStatus.RUNNING:
             yield Wake(i, state.retrying[i])

@@ -14,7 +14,14 @@ from semantica.pipeline.events.envelope import Envelope
 from semantica.pipeline.events.machines import NEW, PIPELINE_TABLE
 from semantica.pipeline.events.upcasters import Event, to_event
 
-ENDINGS = (s.StepCompleted, s.StepFailed, s.StepTimedOut, s.StepInterrupted, s.StepCancelled)
+ENDINGS = (
+    s.StepCompleted,
+    s.StepFailed,
+    s.StepTimedOut,
+    s.StepInterrupted,
+    s.StepYielded,
+    s.StepCancelled,
+)
 AT_REST = {"pending", "paused", "stopped", "completed", "failed", "cancelled"}
 
 
