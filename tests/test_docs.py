@@ -13,16 +13,37 @@ from semantica.pipeline.tools.diagrams import updated
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 def test_the_diagrams_are_those_of_the_law() -> None:
     assert updated(README) == README, "run: python -m semantica.pipeline.tools.diagrams README.md"
 
 
-def test_the_python_block_does_what_it_says(tmp_path: Path) -> None:
-    (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+def test_every_python_block_is_executed() -> None:
+    assert len(BLOCKS) == 2, "a new block needs a test"
+
+
+def test_the_block_on_processes_does_what_it_says(tmp_path: Path) -> None:
+    script = tmp_path / "count.py"
+    script.write_text(
+        f"""from semantica.pipeline import ExecutionEngine, PipelineBuilder\n{BLOCKS[1]}
+if __name__ == "__main__":
+    with ExecutionEngine("count.db") as engine:
+        result = engine.execute_pipeline(pipeline.build("count"))
+        history = engine.history(result.run_id)
+    print(result.success, [one.type for one in history].count("StepCheckpointed"))
+"""
+    )
+    done = subprocess.run(
+        [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == "True 100\n", done.stderr
+
+
+def test_the_block_on_words_does_what_it_says(tmp_path: Path) -> None:
     script = tmp_path / "words.py"
-    script.write_text(block)
+    script.write_text(BLOCKS[0])
     environment = {**os.environ, "PIPELINE_LOG": str(tmp_path / "pipeline.db")}
     first, second = (
         subprocess.run(

@@ -24,6 +24,8 @@ class CallPool:
     def __init__(self, workers: int = 1) -> None:
         self._slots = threading.BoundedSemaphore(workers)
         self._idle: list[WorkerProcess] = []
+        self._busy: set[WorkerProcess] = set()
+        self._interrupted = False
         self._lock = threading.Lock()
 
     def call(self, function: str, *args: Any, timeout: float | None = None) -> Any:
@@ -33,7 +35,7 @@ class CallPool:
             timeout: Seconds after which the process is killed.
 
         Raises:
-            WorkerLost: The process died; the message says how.
+            WorkerLost: The process died, or none can be started; the message says how.
             TimeoutError: It took too long.
             Exception: What the function raised, or what pickling did.
         """
@@ -41,11 +43,18 @@ class CallPool:
         with self._slots:
             worker = self._take()
             try:
+                with self._lock:
+                    if self._interrupted:
+                        raise WorkerLost("the worker process was interrupted")
+                    self._busy.add(worker)
                 result, error = _ask(worker, request, timeout)
             except BaseException:
+                with self._lock:
+                    self._busy.discard(worker)
                 worker.close()
                 raise
             with self._lock:
+                self._busy.discard(worker)
                 self._idle.append(worker)
         if error is not None:
             raise error
@@ -60,6 +69,16 @@ class CallPool:
             if worker.alive:
                 return worker
             worker.close()  # it died of something while nobody used it
+
+    def interrupt(self) -> None:
+        """Kill the processes that are busy, for good: their calls and all later ones are lost.
+
+        Does not wait; may be called by any thread.
+        """
+        with self._lock:
+            self._interrupted = True
+            for worker in self._busy:
+                worker.kill()
 
     def close(self) -> None:
         """End the processes that are idle."""

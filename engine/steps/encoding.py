@@ -17,7 +17,11 @@ _MARKS = (  # the longer ones first: UTF-32's begins like UTF-16's
 _DECLARED = re.compile(rb"""(?:charset|encoding)\s*=\s*["']?\s*([\w.:-]+)""", re.IGNORECASE)
 _DECLARED_WITHIN = 2048
 _LATIN = {"iso8859-1", "ascii"}
-_NOT_FOR_DOCUMENTS = {"punycode", "idna", "unicode-escape", "raw-unicode-escape", "undefined"}
+_NOT_FOR_DOCUMENTS = set(
+    ["punycode", "idna", "unicode-escape", "raw-unicode-escape", "undefined", "utf-7"]
+)
+_ESCAPED = ("iso2022", "hz")  # these look like ASCII
+_BYTE_ORDER_MARKS = tuple(mark for mark, _ in _MARKS)
 _WIDE = [f"utf_{name}" for name in ("7", "16", "16_le", "16_be", "32", "32_le", "32_be")]
 
 
@@ -48,6 +52,34 @@ def decode(data: bytes, *, declared: bool = False) -> tuple[str, str]:
     return _guess(data)
 
 
+def transcode(data: bytes, charset: str) -> tuple[bytes, str] | None:
+    """``data`` as UTF-8, and the encoding's name, if it is in ``charset``, as somebody says.
+
+    None if it is not, or is UTF-8 all the same: servers often name a charset that they only
+    assume, and nothing else of any length looks like UTF-8.
+    """
+    name = _codec(charset)
+    if name is None or name.startswith("utf-8") or data.startswith(_BYTE_ORDER_MARKS):
+        return None
+    if b"\0" in data:
+        if not name.startswith(("utf-16", "utf-32")):
+            return None
+    elif _is_utf8(data) and not (data.isascii() and name.startswith(_ESCAPED)):
+        return None
+    try:
+        return data.decode(name).encode(), name
+    except (UnicodeError, LookupError):  # a wrong declaration is worth nothing
+        return None
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def _strictly(data: bytes, encoding: str) -> str:
     try:
         return data.decode(encoding)
@@ -60,13 +92,19 @@ def _declaration(data: bytes) -> str | None:
     match = _DECLARED.search(data[:_DECLARED_WITHIN])
     if match is None:
         return None
+    name = _codec(match[1].decode("ascii", "replace"))
+    return None if name is None or name.startswith("utf") else name
+
+
+def _codec(charset: str) -> str | None:
+    """Python's name for a charset that a document can be in."""
     try:
-        name = codecs.lookup(match[1].decode("ascii", "replace")).name
-    except LookupError:
+        name = codecs.lookup(charset).name
+    except (LookupError, ValueError):
         return None
     if name in _LATIN:
         return "cp1252"  # as browsers read it
-    return None if name.startswith("utf") or name in _NOT_FOR_DOCUMENTS else name
+    return None if name in _NOT_FOR_DOCUMENTS else name
 
 
 def _guess(data: bytes) -> tuple[str, str]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
@@ -16,6 +17,8 @@ from .errors import DocumentError, StepInputError
 
 BLOCK = 1 << 20
 
+_CREDENTIALS = re.compile(r"https?://[^/?#]*@|://[^/?#]*:[^/?#]*@", re.IGNORECASE)
+
 OnError = Callable[[OSError], None]
 
 
@@ -23,6 +26,20 @@ def locate(path: str | os.PathLike[str]) -> str:
     """The absolute path, ``~`` expanded; symbolic links stay, and so does a URL."""
     text = os.fspath(path)
     return text if "://" in text else os.path.abspath(os.path.expanduser(text))
+
+
+def refuse_credentials(source: str) -> None:
+    """Raise StepInputError, which does not repeat it, if ``source`` is a URL with a password.
+
+    Sources are recorded in the log and named in messages. A user name alone is refused for what
+    would be fetched, since many services take a token there.
+    """
+    if _CREDENTIALS.search(source):
+        raise StepInputError(
+            "a URL with a user name or password in it is not accepted, since sources are recorded "
+            "in the log: fetch what it holds in a step of your own, and hand it on as a file or "
+            "as {'text': ...}"
+        )
 
 
 def shown(path: str) -> str:
@@ -166,6 +183,8 @@ def read_file(path: str) -> bytes:
             return file.read()
         except OSError as error:
             raise DocumentError(f"cannot read {shown(path)}: {_reason(error)}") from error
+        except (MemoryError, OverflowError) as error:
+            raise DocumentError(f"{shown(path)} is too large for the memory there is") from error
 
 
 def fingerprint(path: str) -> tuple[int, str]:

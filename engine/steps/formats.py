@@ -42,6 +42,7 @@ FORMATS: Mapping[str, Format] = {
 
 UNKNOWN = "application/octet-stream"
 
+_CHARSET = re.compile(r""";\s*charset\s*=\s*["']?([\w.:+-]{1,40})""", re.I | re.A)
 _ALIASES = {"text": "txt", "markdown": "md", "xhtml": "html"}
 _BY_SUFFIX = {suffix: name for name, known in FORMATS.items() for suffix in known.suffixes}
 _BY_MEDIA_TYPE = {known.media_type: name for name, known in FORMATS.items()} | {
@@ -73,6 +74,12 @@ def media_type_of(source: str) -> str:
 def format_of(media_type: str) -> str | None:
     """The format of ``media_type`` (parameters such as ``; charset=`` do not count)."""
     return _BY_MEDIA_TYPE.get(media_type.partition(";")[0].strip().lower())
+
+
+def charset_of(media_type: str) -> str | None:
+    """What ``media_type`` says in ``; charset=``, in lower case."""
+    match = _CHARSET.search(media_type)
+    return match[1].lower() if match else None
 
 
 def format_names(step: str, names: object) -> frozenset[str]:

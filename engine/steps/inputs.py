@@ -11,7 +11,7 @@ import msgspec
 from ...events.artifacts import Artifacts, digest_of
 from .corpus import Corpus, CorpusWriter
 from .errors import StepInputError
-from .files import locate
+from .files import locate, refuse_credentials
 from .formats import media_type_of
 from .merge import merge
 from .records import Document, make_id
@@ -79,6 +79,7 @@ def _listed(data: Any, artifacts: Artifacts) -> Corpus:
 
 def _document(item: Any) -> Document:
     if isinstance(item, Document):
+        refuse_credentials(item.source)
         return item
     if isinstance(item, (str, os.PathLike)):
         return reference(item)
@@ -91,6 +92,7 @@ def _document(item: Any) -> Document:
     media_type = _pick(fields, ("media_type",), (str,))
     metadata = {**(_pick(fields, ("metadata",), (dict,)) or {}), **fields}
     if text is not None:
+        refuse_credentials(os.fspath(source or ""))
         document = _inline(text, os.fspath(source or ""), media_type or "text/plain", metadata)
     elif source is not None:
         document = reference(source, media_type, metadata)
@@ -133,8 +135,13 @@ def reference(
     media_type: str | None = None,
     metadata: dict[str, Any] | None = None,
 ) -> Document:
-    """A document that names a source and was not read yet."""
+    """A document that names a source and was not read yet.
+
+    Raises:
+        StepInputError: It is a URL with a password.
+    """
     path = locate(source)
+    refuse_credentials(path)
     return Document(
         id=make_id(path),
         source=path,

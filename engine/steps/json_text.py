@@ -8,7 +8,7 @@ from typing import Any
 
 from .encoding import decode
 from .errors import DocumentError
-from .parsed import Parsed
+from .parsed import Parsed, bounded
 
 
 class _Object(tuple[tuple[str, Any], ...]):
@@ -21,7 +21,8 @@ def read_json(data: bytes) -> Parsed:
     Numbers stay as they are written, and null counts as nothing.
 
     Raises:
-        DocumentError: It is no JSON (the message has line and column), or nested too deep.
+        DocumentError: It is no JSON (the message has line and column), nested too deep, or its
+            text would be too long, since names are repeated.
         MissingExtra: It is not UTF-8, and the library that can tell is not installed.
     """
     text, encoding = decode(data)
@@ -38,7 +39,7 @@ def read_json_lines(data: bytes) -> Parsed:
     """As :func:`read_json`, with one value a line; ``rows`` counts them. Raises the same."""
     text, encoding = decode(data)
     lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
-    texts = [_text(_load(line, number)) for number, line in lines]
+    texts = list(bounded(_text(_load(line, number)) for number, line in lines))
     return Parsed("\n\n".join(filter(None, texts)), {"encoding": encoding, "rows": len(lines)})
 
 
@@ -56,7 +57,7 @@ def _load(text: str, first_line: int) -> Any:
 
 def _text(value: Any) -> str:
     try:
-        lines = list(_lines(value, ""))
+        lines = list(bounded(_lines(value, "")))
     except RecursionError as error:
         raise DocumentError("it is nested too deep") from error
     wanted = (line for before, line in zip(["", *lines], lines, strict=False) if line or before)

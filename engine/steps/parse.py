@@ -10,7 +10,7 @@ import msgspec
 
 from .corpus import Corpus, CorpusWriter, Document
 from .errors import DocumentError, MissingExtra, StepInputError, one_of
-from .files import locate, shown
+from .files import locate, refuse_credentials, shown
 from .formats import as_list, format_names, format_of
 from .isolation import TIMEOUT, Isolation
 from .web import MAX_BYTES, URL_TIMEOUT, Web, is_url
@@ -39,7 +39,7 @@ def parse(
         file: Only this file, or these, by name or trailing path; the result holds nothing else.
         on_error: ``"skip"`` records in the document why it cannot be read; ``"fail"`` raises.
         document_timeout: Seconds for reading one document of a format that needs a native library
-            (PDF, DOCX, HTML); such a library runs in a process of its own, so that its crash is
+            (PDF, DOCX, HTML, Markdown); such a library runs in a process of its own, so that its crash is
             an error of the document.
         max_bytes: Of an ``http://`` or ``https://`` document; a larger one cannot be read.
         url_timeout: Seconds for fetching such a document, unless it was ingested: then what was
@@ -50,15 +50,19 @@ def parse(
         StepConfigError: A configuration value means nothing.
         DocumentError: A document cannot be read, with ``on_error="fail"``.
         MissingExtra: The library for a format is not installed.
+        WorkerLost: No process for the native libraries can be started.
     """
     one_of("parse", "on_error", on_error, ("skip", "fail"))
     wanted = None if formats is None else format_names("parse", formats)
     corpus = Corpus.of(data, context.artifacts)
     if file is not None:
-        corpus = _only(corpus, as_list("parse", "file", file), context)
+        files = as_list("parse", "file", file)
+        for name in files:
+            refuse_credentials(name)
+        corpus = _only(corpus, files, context)
     writer = CorpusWriter(context.artifacts)
     web = Web("parse", max_bytes, url_timeout)
-    with Isolation("parse", document_timeout) as isolation:
+    with Isolation("parse", context, document_timeout) as isolation:
         work = _Parsing(context, web, isolation, strict=on_error == "fail")
         for done, document in enumerate(corpus.documents, start=1):
             context.raise_if_cancelled()

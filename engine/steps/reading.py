@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import re
+from typing import Any, NamedTuple
 
 from ...events.artifacts import digest_of
+from .encoding import transcode
 from .errors import DocumentError, MissingExtra
 from .files import read_file
-from .formats import UNKNOWN, format_of, suffix_of
+from .formats import UNKNOWN, charset_of, format_of, suffix_of
 from .parsed import Parsed
 from .readers import READERS
+
+_ARCHIVES = frozenset({"pdf", "docx"})
+"""Formats that are no text, whatever charset a server says they have."""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_FOREIGN = (
+    (re.compile(rb"%PDF-\d"), "a PDF"),
+    (re.compile(rb"PK\x03\x04"), "a ZIP archive, as Office documents are"),
+    (re.compile(rb"\xd0\xcf\x11\xe0"), "an Office document of the old kind"),
+    (re.compile(rb"\{\\rtf\d"), "RTF"),
+)
+"""What text formats are mistaken for; some of these would even decode as text."""
 
 
 class Reading(NamedTuple):
@@ -20,11 +34,16 @@ class Reading(NamedTuple):
     digest: str
 
 
+def ready() -> None:
+    """Does nothing: a worker process that returns from it has what it takes to read."""
+
+
 def read_source(source: str, media_type: str, digest: str, data: bytes | None = None) -> Reading:
     """Read a document. Called here, or in a worker process.
 
     Args:
         source: Path of the file.
+        media_type: Its type; a ``charset=`` in it counts.
         digest: Of the bytes, when they are known already; else empty.
         data: The bytes, unless they are in a file.
 
@@ -38,6 +57,7 @@ def read_source(source: str, media_type: str, digest: str, data: bytes | None = 
     if digest and digest != found:
         raise DocumentError("the file has changed since it was ingested: run 'ingest' again")
     parsed = _read(source, media_type, data)
+    parsed = Parsed(_clean(parsed.text), _clean(parsed.metadata))
     if not parsed.text.strip():
         raise DocumentError("it holds no text")
     return Reading(parsed, len(data), found)
@@ -49,16 +69,36 @@ def _read(source: str, media_type: str, data: bytes) -> Parsed:
         raise DocumentError(f"{_which(source, media_type)}; give the document a 'media_type'")
     reader = READERS.get(name)
     if reader is None:
-        known = ", ".join(READERS)
-        raise DocumentError(f"the format {name!r} cannot be parsed yet, only {known}")
+        listing = ", ".join(READERS)
+        raise DocumentError(f"the format {name!r} cannot be parsed yet, only {listing}")
     if not data.strip():
         raise DocumentError("the file is empty")
+    if name not in _ARCHIVES:
+        for pattern, what in _FOREIGN:
+            if pattern.match(data):
+                raise DocumentError(f"it is {what}, not {name}: give the document a 'media_type'")
     try:
-        return reader(data)
+        charset = None if name in _ARCHIVES else charset_of(media_type)
+        known = transcode(data, charset) if charset else None
+        if known is None:
+            return reader(data)
+        text, metadata = reader(known[0])
+        return Parsed(text, {**metadata, "encoding": known[1]})
     except (DocumentError, MissingExtra):
         raise
     except Exception as error:  # a parser's own bug must not cost the other documents
         raise DocumentError(f"reading it as {name} failed: {error!r}") from error
+
+
+def _clean(value: Any) -> Any:
+    """``value`` without lone surrogates, which are no characters and cannot be written as UTF-8."""
+    if isinstance(value, str):
+        return value if value.isascii() else _SURROGATE.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_clean(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _clean(item) for key, item in value.items()}
+    return value
 
 
 def _which(source: str, media_type: str) -> str:

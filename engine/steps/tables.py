@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from io import StringIO
+from itertools import chain, repeat
 from typing import Any
 
 from .encoding import decode
 from .errors import DocumentError
-from .parsed import Parsed
+from .parsed import Parsed, bounded
 
 _DELIMITERS = ",;\t|"
 _SAMPLE = 1 << 16  # characters that tell the delimiter
@@ -22,7 +23,8 @@ def read_csv(data: bytes) -> Parsed:
     line, between tabs. The delimiter is the one of comma, semicolon, tab and bar that fits best.
 
     Raises:
-        DocumentError: A cell is too large (128 KiB), or the encoding cannot be told.
+        DocumentError: A cell is too large (128 KiB), the encoding cannot be told, or the text would
+            be too long, since the header's names are repeated.
         MissingExtra: It is not UTF-8, and the library that can tell is not installed.
     """
     text, encoding = decode(data)
@@ -40,13 +42,14 @@ def read_csv(data: bytes) -> Parsed:
     if not _is_header(header, rows[1:]):
         return Parsed("\n".join("\t".join(map(str.strip, row)) for row in rows), metadata)
     metadata |= {"rows": len(rows) - 1, "header": header}
-    return Parsed("\n\n".join(_record(header, row) for row in rows[1:]), metadata)
+    return Parsed("\n\n".join(bounded(_record(header, row) for row in rows[1:])), metadata)
 
 
 def _record(header: list[str], row: list[str]) -> str:
-    names = header + [""] * (len(row) - len(header))  # cells beyond the header have no name
-    pairs = zip(names, map(str.strip, row), strict=False)  # a short row lacks the last ones
-    return "\n".join(f"{name}: {cell}" if name else cell for name, cell in pairs if cell)
+    # Cells beyond the header have no name, and a short row lacks the last ones.
+    pairs = zip(chain(header, repeat("")), map(str.strip, row), strict=False)
+    lines = (f"{name}: {cell}" if name else cell for name, cell in pairs if cell)
+    return "\n".join(bounded(lines))
 
 
 def _is_header(names: list[str], rows: list[list[str]]) -> bool:

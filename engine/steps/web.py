@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from ...events.artifacts import Artifacts
-from .errors import DocumentError, MissingExtra, positive
-from .formats import UNKNOWN, format_of, media_type_of
+from .errors import DocumentError, MissingExtra, StepInputError, positive
+from .files import refuse_credentials
+from .formats import UNKNOWN, charset_of, format_of, media_type_of
 from .records import Document
 
 if TYPE_CHECKING:
@@ -62,6 +63,10 @@ class Web:
         except ImportError as error:
             raise MissingExtra("fetching addresses", "documents") from error
         url = document.source
+        try:
+            refuse_credentials(url)
+        except StepInputError as error:  # of a step that made its documents itself
+            raise DocumentError(str(error)) from error
         try:
             body = asyncio.run(self._limited(url))
         except (httpx.HTTPError, httpx.InvalidURL, _Refused, UnicodeError, OSError) as error:
@@ -128,6 +133,15 @@ def _reason(error: Exception, timeout: float) -> str:
 
 
 def _media_type(document: Document, said: str) -> str:
+    """The type, with the charset if there is one that is not UTF-8."""
+    plain = _plain_media_type(document, said)
+    charset = charset_of(said)
+    if charset in (None, "utf-8", "utf8") or charset_of(plain):
+        return plain
+    return f"{plain}; charset={charset}"
+
+
+def _plain_media_type(document: Document, said: str) -> str:
     """What the user said, else the server unless it is vague, else the address."""
     by_address = media_type_of(document.source)
     if document.media_type != by_address:

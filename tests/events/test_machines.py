@@ -14,6 +14,7 @@ from transitions import Machine, MachineError
 
 from semantica.pipeline.events import pipeline as p
 from semantica.pipeline.events import step as s
+from semantica.pipeline.events.codec import NONE
 from semantica.pipeline.events.errors import IllegalTransition
 from semantica.pipeline.events.machines import (
     NEW,
@@ -45,6 +46,8 @@ SAMPLES: dict[str, Event] = {
     "PipelineFailed": p.PipelineFailed("a", ERROR),
     "StepStarted": started("a", 2),
     "StepProgressed": s.StepProgressed("a", 1, 0.5),
+    "StepCheckpointed": s.StepCheckpointed("a", 1, "key", NONE),
+    "StepYielded": s.StepYielded("a", 1, 0.5),
     "StepCompleted": completed("a"),
     "StepFailed": s.StepFailed("a", 1, ERROR),
     "StepTimedOut": s.StepTimedOut("a", 1, ERROR),

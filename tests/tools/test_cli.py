@@ -254,7 +254,9 @@ def test_every_command_explains_itself():
     assert CliRunner().invoke(cli, ["--version"]).exit_code == 0
 
 
-@pytest.mark.parametrize("sample", ["documents.yaml", "documents.py:pipeline"])
+@pytest.mark.parametrize(
+    "sample", ["documents.yaml", "documents.py:pipeline", "executors.py:pipeline"]
+)
 def test_the_samples_run(shell, sample, monkeypatch):
     monkeypatch.setattr(shell, "folder", ROOT)
     assert shell.json("run", f"tools/samples/pipelines/{sample}")["success"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ class StepDouble:
         self.reports: list[tuple[float, float | None, str | None]] = []
         self.warnings: list[tuple[str, dict[str, Any]]] = []
         self.cancel_after: int | None = None
+        self.listeners: list[Callable[[], None]] = []
         self.log = self
 
     def progress(self, done: float, total: float | None = None, message: str | None = None) -> None:
@@ -32,6 +34,9 @@ class StepDouble:
 
     def warning(self, event: str, **values: Any) -> None:
         self.warnings.append((event, values))
+
+    def on_cancel(self, listener: Callable[[], None]) -> None:
+        self.listeners.append(listener)
 
     @property
     def cancelled(self) -> bool:
