@@ -7,10 +7,15 @@ import traceback
 from typing import NamedTuple
 
 from ..events.definition import RetryPolicy
-from ..events.errors import HandlerNotFound, LogCorrupt, UnencodableValue, UnreadableValue
+from ..events.errors import (
+    HandlerNotFound,
+    LogCorrupt,
+    UnencodableValue,
+    UnreadableValue,
+    WorkerLost,
+)
 from ..events.references import resolve_reference
 from ..events.values import ErrorInfo
-from .backends.worker_process import WorkerLost
 
 MAX_TEXT = 20_000
 """Most characters of a message or traceback that are recorded; the middle is left out."""

@@ -114,6 +114,10 @@ class EngineClosed(PipelineError):
     """The engine was closed, or the process is exiting."""
 
 
+class WorkerLost(PipelineError):
+    """A worker process died before it had answered; the message says how."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint such as ``"; did you mean 'parse'?"``, or the empty string."""
     close = get_close_matches(name, list(known), n=1, cutoff=0.6)

@@ -8,9 +8,10 @@ import traceback
 from functools import partial
 from typing import Any
 
+from ...events.errors import WorkerLost
 from ...events.references import resolve_reference
 from .child import Channel
-from .worker_process import WorkerLost, WorkerProcess
+from .worker_process import WorkerProcess
 
 __all__ = ["CallPool", "WorkerLost"]
 

@@ -25,17 +25,13 @@ from multiprocessing.connection import Connection
 from socket import socketpair
 from typing import Any
 
-from ...events.errors import PipelineError
+from ...events.errors import WorkerLost
 from .child import WORD
 
 _BOOT = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[2]); "
     "from semantica.pipeline.engine.backends.child import main; main(int(sys.argv[1]))"
 )
-
-
-class WorkerLost(PipelineError):
-    """A worker process died before it had answered; the message says how."""
 
 
 class WorkerProcess:

@@ -10,10 +10,12 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from queue import SimpleQueue
+from typing import TYPE_CHECKING
 
 from ..attempt import Attempt, Report, carry_out
-from .remote import carry_out_in
-from .worker_process import WorkerProcess
+
+if TYPE_CHECKING:
+    from .worker_process import WorkerProcess
 
 Job = Callable[[], None]
 
@@ -51,6 +53,8 @@ class _Worker:
 
     def _carry_out(self, attempt: Attempt, report: Report, release: Job) -> None:
         if attempt.executor == "process":
+            from .remote import carry_out_in  # brings subprocess and more, for who needs it
+
             carry_out_in(self._living_process, attempt, report)
         else:
             carry_out(attempt, report, release)
@@ -61,6 +65,8 @@ class _Worker:
             self._process.close()  # killed by somebody while it was idle: nothing is lost
             self._process = None
         if self._process is None:
+            from .worker_process import WorkerProcess
+
             self._process = WorkerProcess()
             if self.abandoned:
                 self._process.kill()

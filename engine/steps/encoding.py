@@ -17,9 +17,7 @@ _MARKS = (  # the longer ones first: UTF-32's begins like UTF-16's
 _DECLARED = re.compile(rb"""(?:charset|encoding)\s*=\s*["']?\s*([\w.:-]+)""", re.IGNORECASE)
 _DECLARED_WITHIN = 2048
 _LATIN = {"iso8859-1", "ascii"}
-_NOT_FOR_DOCUMENTS = set(
-    ["punycode", "idna", "unicode-escape", "raw-unicode-escape", "undefined", "utf-7"]
-)
+_NO_CHARSETS = ("punycode", "idna", "unicode-escape", "raw-unicode-escape", "undefined", "utf-7")
 _ESCAPED = ("iso2022", "hz")  # these look like ASCII
 _BYTE_ORDER_MARKS = tuple(mark for mark, _ in _MARKS)
 _WIDE = [f"utf_{name}" for name in ("7", "16", "16_le", "16_be", "32", "32_le", "32_be")]
@@ -104,7 +102,7 @@ def _codec(charset: str) -> str | None:
         return None
     if name in _LATIN:
         return "cp1252"  # as browsers read it
-    return None if name in _NOT_FOR_DOCUMENTS else name
+    return None if name in _NO_CHARSETS else name
 
 
 def _guess(data: bytes) -> tuple[str, str]:

@@ -1,7 +1,8 @@
 """Reading where a crash of a native library costs one document, not the engine.
 
-PDF, DOCX, HTML, and the HTML in Markdown, are read by libraries written in C. A document that is damaged, or made to do
-harm, can crash those or keep them busy for ever, so they run in a process of their own.
+PDF, DOCX, HTML, and the HTML in Markdown, are read by libraries written in C. A document that is
+damaged, or made to do harm, can crash those or keep them busy for ever, so they run in a process
+of their own.
 """
 
 from __future__ import annotations

@@ -39,8 +39,8 @@ def parse(
         file: Only this file, or these, by name or trailing path; the result holds nothing else.
         on_error: ``"skip"`` records in the document why it cannot be read; ``"fail"`` raises.
         document_timeout: Seconds for reading one document of a format that needs a native library
-            (PDF, DOCX, HTML, Markdown); such a library runs in a process of its own, so that its crash is
-            an error of the document.
+            (PDF, DOCX, HTML, Markdown); such a library runs in a process of its own, so that its
+            crash is an error of the document.
         max_bytes: Of an ``http://`` or ``https://`` document; a larger one cannot be read.
         url_timeout: Seconds for fetching such a document, unless it was ingested: then what was
             fetched is read.

@@ -1,4 +1,5 @@
-"""Makes a history with every event of the law: ``python tests/histories/record.py schema-2``."""
+"""Makes histories with every event of the law: ``python tests/histories/record.py schema-2``, or,
+for an event that is new, only some of them: ``... schema-1 yielded``."""
 
 from __future__ import annotations
 
@@ -44,7 +45,12 @@ def tell() -> list[tuple[Story, str]]:
     cancelled = Story({"a": [], "b": [], "c": []}).claim().start("a", "b").fail("b")
     cancelled.retry("b", 60).tell(p.PipelineCancelRequested())
     cancelled.tell(s.StepCancelled("a", 1, "abandoned"), p.PipelineCancelled())
-    return [(done, "completed"), (failed, "failed"), (cancelled, "cancelled")]
+    yielded = Story({"a": []}).claim().start("a").after(1)
+    yielded.tell(s.StepCheckpointed("a", 1, "so far", completed("a").output))
+    yielded.tell(p.PipelinePauseRequested(), s.StepYielded("a", 1, 1.5), p.PipelinePaused())
+    yielded.after(60).tell(p.PipelineResumed(), started("a", 2), completed("a", 2))
+    yielded.tell(p.PipelineCompleted((yielded.run.step("a").version,), 99.0))
+    return [(yielded, "yielded"), (done, "completed"), (failed, "failed"), (cancelled, "cancelled")]
 
 
 def line(envelope: Envelope) -> str:
@@ -75,9 +81,11 @@ def summary(run: Run) -> dict[str, object]:
     }
 
 
-def main(prefix: str) -> None:
+def main(prefix: str, *wanted: str) -> None:
     """Write the files; there must be none of these names."""
     for story, name in tell():
+        if wanted and name not in wanted:
+            continue
         lines = [line(envelope) for envelope in story.store.read("run/r")]
         with (HERE / f"{prefix}-{name}.jsonl").open("x") as file:
             file.write("\n".join(lines) + "\n")
@@ -87,4 +95,4 @@ def main(prefix: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

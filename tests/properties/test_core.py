@@ -77,6 +77,8 @@ def outcomes(i: int, attempt: int, draw: float = 0.5) -> list[c.Command]:
         c.TimeOut(i, attempt, error(True), draw),
         c.Report(i, attempt, 1, 2, "half"),
         c.Cancelled(i, attempt, "abandoned"),
+        c.Yield(i, attempt, 0.5),
+        c.Checkpoint(i, attempt, "so far", value("half")),
     ]
 
 
@@ -136,7 +138,9 @@ class Core(RuleBasedStateMachine):
 
     def finish(self, i: int, attempt: int, chance: Random) -> None:
         self.shell.turn(c.Report(i, attempt, 1, 2))
-        ending = chance.choice([0, 0, 0, 0, 1, 1, 1, 2, 3, 3])
+        if chance.random() < 0.3:
+            self.shell.turn(c.Checkpoint(i, attempt, "so far", value(f"{attempt}")))
+        ending = chance.choice([0, 0, 0, 0, 1, 1, 1, 2, 3, 3, 6])
         if self.shell.status is PipelineStatus.CANCELLING:
             ending = chance.choice([ending, 5])
         self.shell.turn(outcomes(i, attempt, chance.random())[ending])

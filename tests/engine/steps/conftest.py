@@ -37,6 +37,13 @@ class StepDouble:
 
     def on_cancel(self, listener: Callable[[], None]) -> None:
         self.listeners.append(listener)
+        if self.cancelled:
+            listener()
+
+    def cancel(self) -> None:
+        self.cancel_after = 0
+        for listener in self.listeners:
+            listener()
 
     @property
     def cancelled(self) -> bool:

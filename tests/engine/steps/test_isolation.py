@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import pickle
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from semantica.pipeline.engine.backends import calls
+from semantica.pipeline.engine.backends.calls import CallPool, WorkerLost
 from semantica.pipeline.engine.steps import isolation
+from semantica.pipeline.engine.steps.corpus import Document
 from semantica.pipeline.engine.steps.errors import (
     DocumentError,
     MissingExtra,
@@ -70,3 +74,77 @@ def test_what_a_worker_lacks_is_told_as_ever() -> None:
 def test_a_timeout_that_means_nothing_is_refused(seconds: Any, context: Any) -> None:
     with pytest.raises(StepConfigError, match="document_timeout="):
         parse([{"text": "x"}], context, document_timeout=seconds)
+
+
+def test_cancelling_kills_a_reader_that_hangs(
+    folder: Path, context: Any, cancelled: type[BaseException]
+) -> None:
+    path = folder / "pid-hang.html"
+    path.write_text("text")
+
+    def cancel() -> None:
+        while not path.with_name(path.name + ".pid").exists():
+            time.sleep(0.02)
+        context.cancel()
+        context.cancel()
+
+    thread = threading.Thread(target=cancel)
+    thread.start()
+    started = time.monotonic()
+    with pytest.raises(cancelled):
+        parse([path, folder / "1.html"], context)
+    thread.join()
+    assert time.monotonic() - started < 20
+    assert not context.warnings
+    context.cancel()  # late, when the pool is gone
+
+
+def test_cancelled_before_the_reader_starts_is_cancelled_too(
+    folder: Path, context: Any, cancelled: type[BaseException]
+) -> None:
+    context.cancel()
+    with (
+        isolation.Isolation("parse", context) as reader,
+        pytest.raises(cancelled),
+    ):
+        reader.read(Document(id="1", source=str(folder / "3-hang.html"), media_type="text/html"))
+
+
+def test_an_interrupted_pool_serves_nobody_more() -> None:
+    with CallPool() as pool:
+        assert pool.call("builtins:abs", -1) == 1
+        pool.interrupt()
+        with pytest.raises(WorkerLost, match="interrupted"):
+            pool.call("builtins:abs", -1)
+
+
+def refuse_to_start() -> None:
+    raise WorkerLost("no worker process can be started: [Errno 11] try later")
+
+
+def test_no_process_at_all_is_an_error_of_the_step(
+    folder: Path, context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "WorkerProcess", refuse_to_start)
+    with pytest.raises(WorkerLost, match="documents cannot be read: no worker process can be"):
+        parse([folder / "1.html", folder / "4.html"], context)
+    assert not context.warnings
+
+
+def test_a_process_that_ends_at_once_is_an_error_of_the_step(
+    folder: Path, context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    with pytest.raises(WorkerLost, match="ended by itself, with exit status 1"):
+        parse([folder / "1.html", folder / "4.html"], context)
+
+
+def test_no_process_after_a_crash_is_an_error_of_the_step(
+    folder: Path, context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really = calls.WorkerProcess
+    left = iter([really])
+    monkeypatch.setattr(calls, "WorkerProcess", lambda: next(left, refuse_to_start)())
+    with pytest.raises(WorkerLost, match="documents cannot be read"):
+        parse([folder / "2-crash.html", folder / "4.html"], context)
+    assert len(context.warnings) == 1

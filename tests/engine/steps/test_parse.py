@@ -326,12 +326,12 @@ def test_a_parser_s_own_bug_costs_one_document(
     def broken(data: bytes) -> Any:
         raise RecursionError("too deep")
 
-    monkeypatch.setitem(cast(dict[str, Any], READERS), "md", broken)
-    (tmp_path / "a.md").write_text("x")
+    monkeypatch.setitem(cast(dict[str, Any], READERS), "json", broken)
+    (tmp_path / "a.json").write_text("x")
     (tmp_path / "b.txt").write_text("x")
     corpus = parse(ingest(None, context, source=tmp_path), context)
     assert [found.error for found in corpus.documents] == [
-        "reading it as md failed: RecursionError('too deep')",
+        "reading it as json failed: RecursionError('too deep')",
         None,
     ]
 

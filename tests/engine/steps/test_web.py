@@ -13,7 +13,13 @@ from typing import Any, ClassVar
 
 import pytest
 
-from semantica.pipeline.engine.steps.errors import DocumentError, MissingExtra, StepConfigError
+from semantica.pipeline.engine.steps.corpus import CorpusWriter, Document
+from semantica.pipeline.engine.steps.errors import (
+    DocumentError,
+    MissingExtra,
+    StepConfigError,
+    StepInputError,
+)
 from semantica.pipeline.engine.steps.ingest import ingest
 from semantica.pipeline.engine.steps.parse import parse
 from semantica.pipeline.events.artifacts import digest_of
@@ -55,6 +61,9 @@ class Site(BaseHTTPRequestHandler):
 
     def send_image(self) -> None:
         self.answer(b"\x89PNG", "image/png")
+
+    def send_eastern(self) -> None:
+        self.answer("Łódź: ąęść, żółw".encode("iso-8859-2"), 'text/plain; Charset="ISO-8859-2"')
 
     def send_untold(self) -> None:
         self.answer(b"a,b\n1,2\n", None)
@@ -154,6 +163,58 @@ def test_what_an_address_holds(
 ) -> None:
     (found,) = parse(ingest(None, context, source=f"{site}/{path}"), context).documents
     assert (found.media_type, found.text, found.error) == (media_type, text, None)
+
+
+@pytest.mark.parametrize("ending", ["", ".md", ".csv", ".json", ".html"])
+@pytest.mark.parametrize("ingested", [True, False])
+def test_the_charset_that_the_server_names_counts(
+    ending: str, ingested: bool, site: str, context: Any
+) -> None:
+    source: Any = f"{site}/eastern{ending}"
+    (found,) = parse(
+        ingest(None, context, source=source) if ingested else source, context
+    ).documents
+    if ending == ".json":
+        assert "line 1" in (found.error or "")
+        return
+    assert found.media_type.endswith("; charset=iso-8859-2")
+    assert (found.text or "").replace("\t", ", ") == "Łódź: ąęść, żółw"
+    assert found.metadata["encoding"] == "iso8859-2"
+
+
+@pytest.mark.parametrize("step", [ingest, parse])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://ann:s3cret@127.0.0.1:1/a",
+        "HTTPS://s3cret@h/",
+        "ftp://ann:s3cret@h",
+        " http://a:s3cret@h",
+    ],
+)
+def test_a_password_is_refused_and_not_repeated(step: Any, address: str, context: Any) -> None:
+    inputs: list[Any] = [[address], [{"source": address}], [{"text": "x", "source": address}]]
+    for data in inputs:
+        with pytest.raises(StepInputError, match="user name or password") as caught:
+            step(data, context)
+        assert "s3cret" not in str(caught.value)
+    key = {"source": address} if step is ingest else {"file": address}
+    with pytest.raises(StepInputError, match="user name or password") as caught:
+        step([{"text": "x"}] if step is parse else None, context, **key)
+    assert "s3cret" not in f"{caught.value}{context.warnings}{context.reports}"
+
+
+def test_a_step_of_the_user_cannot_smuggle_a_password_in(context: Any) -> None:
+    writer = CorpusWriter(context.artifacts)
+    writer.add(Document(id="1", source="http://ann:s3cret@h/", media_type="text/html"))
+    (found,) = ingest(writer.finish(), context).documents
+    assert "user name or password" in (found.error or "")
+    assert "s3cret" not in (found.error or "")
+
+
+def test_an_at_sign_elsewhere_is_no_password(site: str, context: Any) -> None:
+    (found,) = parse(f"{site}/page?mail=a:b@c", context).documents
+    assert found.error is None
 
 
 def test_the_user_knows_better_than_the_server(site: str, context: Any) -> None:
