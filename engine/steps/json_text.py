@@ -11,6 +11,9 @@ from .errors import DocumentError
 from .parsed import Parsed, bounded
 
 
+_MAX_PATH = 1 << 16
+
+
 class _Object(tuple[tuple[str, Any], ...]):
     """The members of an object: all of them, also where two have the same name."""
 
@@ -56,26 +59,28 @@ def _load(text: str, first_line: int) -> Any:
 
 
 def _text(value: Any) -> str:
-    try:
-        lines = list(bounded(_lines(value, "")))
-    except RecursionError as error:
-        raise DocumentError("it is nested too deep") from error
+    lines = list(bounded(_lines(value)))
     wanted = (line for before, line in zip(["", *lines], lines, strict=False) if line or before)
     return "\n".join(wanted).strip()
 
 
-def _lines(value: Any, path: str) -> Iterator[str]:
-    if isinstance(value, _Object):
-        for name, member in value:
-            yield from _lines(member, f"{path}.{name}" if path else name)
-    elif isinstance(value, list):
-        for item in value:
-            if isinstance(item, (_Object, list)):
-                yield ""  # set apart; two of these count as one
-                yield from _lines(item, path)
-                yield ""
-            else:
-                yield from _lines(item, path)
-    elif value is not None:
-        said = ("false", "true")[value] if isinstance(value, bool) else value
-        yield f"{path}: {said}" if path else said
+def _lines(value: Any) -> Iterator[str]:
+    """A stack instead of recursion: depth costs nothing, and a path is made when it is needed."""
+    ahead: list[tuple[str, str | None, Any]] = [("", None, value)]
+    while ahead:
+        path, name, value = ahead.pop()
+        if name is not None:
+            path = f"{path}.{name}" if path else name
+            if len(path) > _MAX_PATH:
+                raise DocumentError(f"its nested names are longer than {_MAX_PATH} characters")
+        if isinstance(value, _Object):
+            ahead += [(path, name, member) for name, member in reversed(value)]
+        elif isinstance(value, list):
+            for item in reversed(value):
+                if isinstance(item, (_Object, list)):  # set apart; two of these count as one
+                    ahead += [("", None, ""), (path, None, item), ("", None, "")]
+                else:
+                    ahead.append((path, None, item))
+        elif value is not None:
+            said = ("false", "true")[value] if isinstance(value, bool) else value
+            yield f"{path}: {said}" if path else said

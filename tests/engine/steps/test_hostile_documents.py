@@ -170,3 +170,16 @@ def test_entities_are_not_expanded(tmp_path: Path) -> None:
 def test_a_charset_that_somebody_names(data: bytes, charset: str, text: str | None) -> None:
     found = transcode(data, charset)
     assert (found[0].decode() if found else None) == text
+
+
+def test_json_of_great_depth_is_read_in_linear_time() -> None:
+    started = time.monotonic()
+    text = read_json(b"[" * 800 + b",".join([b"1"] * 200_000) + b"]" * 800).text
+    assert time.monotonic() - started < 10
+    assert text.count("1") == 200_000
+
+
+def test_json_with_names_too_long_to_repeat() -> None:
+    data = b'{"' + b"k" * 70_000 + b'": 1}'
+    with pytest.raises(DocumentError, match="names are longer than 65536 characters"):
+        read_json(data)
