@@ -10,7 +10,6 @@ from .encoding import decode
 from .errors import DocumentError
 from .parsed import Parsed, bounded
 
-
 _MAX_PATH = 1 << 16
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from contextlib import suppress
 from typing import Any
 
 from .errors import DocumentError, MissingExtra
@@ -37,8 +38,10 @@ def _read(document: Any) -> Parsed:
     metadata: dict[str, Any] = {"pages": len(document)}
     if not metadata["pages"]:
         raise DocumentError("the PDF has no pages")
-    said = document.get_metadata_dict(skip_empty=True)
-    metadata |= {ours: said[theirs].strip() for theirs, ours in _METADATA if theirs in said}
+    for theirs, ours in _METADATA:
+        with suppress(UnicodeDecodeError):  # damaged: no reason to do without the text
+            if said := document.get_metadata_value(theirs).replace("\0", "").strip():
+                metadata[ours] = said
     texts = [_page_text(document[number]) for number in range(len(document))]
     text = "\n\n".join(filter(None, texts))
     if not text:

@@ -18,6 +18,7 @@ from semantica.pipeline.engine.steps.errors import DocumentError
 from semantica.pipeline.engine.steps.ingest import ingest
 from semantica.pipeline.engine.steps.json_text import read_json, read_json_lines
 from semantica.pipeline.engine.steps.parse import parse
+from semantica.pipeline.engine.steps.pdf_text import read_pdf
 from semantica.pipeline.engine.steps.reading import read_source
 from semantica.pipeline.engine.steps.tables import read_csv
 
@@ -183,3 +184,12 @@ def test_json_with_names_too_long_to_repeat() -> None:
     data = b'{"' + b"k" * 70_000 + b'": 1}'
     with pytest.raises(DocumentError, match="names are longer than 65536 characters"):
         read_json(data)
+
+
+def test_a_pdf_with_a_damaged_title_keeps_its_text() -> None:
+    data = (SAMPLES / "annual-report.pdf").read_bytes()
+    title = b"(Nordlys Instruments: Annual Report 2023)"
+    damaged = data.replace(title, b"<FEFFD80000410000>".ljust(len(title)))
+    text, metadata = read_pdf(damaged)
+    assert text == read_pdf(data).text
+    assert metadata == {"pages": 2, "author": "Kari Nilsen"}
