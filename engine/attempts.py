@@ -139,12 +139,13 @@ class Attempts:
 
     def let_go(self, live: LiveRun, flight: InFlight) -> str:
         """Cancel an attempt and give up on its worker; returns what became of it."""
+        how = "abandoned"
+        if flight.worker is not None:
+            how = live.owner.backend.abandon(flight.worker)
+            flight.worker = None
+            self._loop.hungry[live.owner.id] = live.owner
         flight.context.cancel()
-        if flight.worker is None:
-            return "abandoned"
-        worker, flight.worker = flight.worker, None
-        self._loop.hungry[live.owner.id] = live.owner
-        return live.owner.backend.abandon(worker)
+        return how
 
     def _record(self, live: LiveRun, command: c.Command) -> None:
         if self._loop.holds(live):

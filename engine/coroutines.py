@@ -11,6 +11,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from .context import AttemptCancelled, Context
+from .logger import logger
 
 Ended = Callable[[Any, BaseException | None], None]
 """Takes a coroutine's result, or what it raised."""
@@ -29,11 +30,19 @@ class Coroutines:
 
     def _wait(self) -> None:
         asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
+        while True:
+            try:
+                self._loop.run_forever()
+            except BaseException:  # a SystemExit of a task that a handler began; the others go on
+                logger().exception("something in an async handler tried to end the asyncio loop")
 
     def _follow_up(self) -> None:
         while True:
-            self._ends.get()()
+            end = self._ends.get()
+            try:
+                end()
+            except Exception:
+                logger().exception("the end of an async handler could not be reported")
 
     def run(self, coroutine: Coroutine[Any, Any, Any], context: Context, ended: Ended) -> None:
         """Have a coroutine run; a cancelled context cancels its task. Any thread."""

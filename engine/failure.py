@@ -136,7 +136,8 @@ def _without_own_frames(error: BaseException) -> BaseException:
 
 
 def _qualified(kind: type[BaseException]) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"
+    module = kind.__module__.replace("__mp_main__", "__main__")  # as a worker process calls it
+    return f"{module}.{kind.__qualname__}"
 
 
 def _message(error: BaseException) -> str:

@@ -15,6 +15,8 @@ def reference_of(target: Any) -> str:
         UnencodableValue: It is a lambda, a closure or otherwise not importable by that name.
     """
     module, name = getattr(target, "__module__", None), getattr(target, "__qualname__", None)
+    if module == "__mp_main__":  # the main script, as a worker process has imported it
+        module = "__main__"
     reference = f"{module}:{name}"
     if not module or not name or "<" in name:
         raise UnencodableValue(f"{target!r} cannot be found again by name: define it in a module")

@@ -10,7 +10,7 @@ from typing import Any
 
 from ...events.errors import WorkerLost
 from ...events.references import resolve_reference
-from .child import Channel
+from .child import Channel, survives_pickling
 from .worker_process import WorkerProcess
 
 __all__ = ["CallPool", "WorkerLost"]
@@ -127,6 +127,8 @@ def _serve(function: str, arguments: bytes, channel: Channel) -> None:
     try:
         answer = resolve_reference(function)(*channel.load(arguments)), None
     except BaseException as error:
+        if not survives_pickling(error):
+            error = RuntimeError(f"{function} in a worker process: {error!r}")
         error.add_note("".join(traceback.format_exception(error)))  # frames do not travel
         answer = None, error
     try:

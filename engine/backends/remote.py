@@ -16,14 +16,14 @@ import msgspec
 from ...events.artifacts import Artifacts, FileArtifacts
 from ...events.codec import Value
 from ...events.definition import RetryPolicy, StepDefinition
-from ...events.errors import HandlerNotFound
+from ...events.errors import AppendRefused, HandlerNotFound
 from ..attempt import Attempt, Report, carry_out, failed
 from ..clock import SystemClock
 from ..context import AttemptCancelled, Context
 from ..core.commands import Command
 from ..model import PipelineStep
 from ..steps import registry
-from .child import Channel
+from .child import Channel, survives_pickling
 from .worker_process import WorkerProcess
 
 
@@ -84,19 +84,18 @@ class Get(msgspec.Struct, frozen=True):
 
 
 class Cancel(msgspec.Struct, frozen=True):
-    """Said to an attempt whose run is being cancelled; it may come when the next one runs."""
-
-    serial: int
+    """Said to an attempt whose run is being cancelled."""
 
 
 class Asked(msgspec.Struct, frozen=True):
     """Said to an attempt: whether it should hand its step back."""
 
-    serial: int
     back: bool
 
 
 _serials = count()
+"""Every message is a pair of a task's serial and what is said: what a thread that outlived its
+attempt says, and what comes too late for one, must not concern the next."""
 
 
 # The engine's side
@@ -113,7 +112,7 @@ def carry_out_in(process: Callable[[], WorkerProcess], attempt: Attempt, report:
         serial = next(_serials)
         task = _pickled(attempt, handler, serial)
         outcome = _converse(process(), attempt, task, serial)
-    except Exception as error:
+    except BaseException as error:  # pickling what a user made may raise anything
         outcome = failed(attempt, error, time.perf_counter() - began)
     report(outcome)
 
@@ -162,18 +161,24 @@ def _converse(worker: WorkerProcess, attempt: Attempt, task: bytes, serial: int)
     """Send the task and answer what comes back, until it ends."""
     context = attempt.context
     worker.send(task)
-    context.on_cancel(partial(worker.tell, Cancel(serial)))
-    context.on_asking(lambda back: worker.tell(Asked(serial, back)))
-    while True:
-        message = worker.receive()
-        if isinstance(message, Ended):
-            return message.command
-        if isinstance(message, Progressed):
-            context.report(*message.arguments)
-        elif isinstance(message, Logged):
-            getattr(context.log, message.level)(**message.values)
-        else:
-            worker.tell(_answer(context, message))
+    context.on_cancel(lambda: worker.tell((serial, Cancel())))
+    context.on_asking(lambda back: worker.tell((serial, Asked(back))))
+    try:
+        while True:
+            of, message = worker.receive()
+            if of != serial:
+                continue
+            if isinstance(message, Ended):
+                return message.command
+            if isinstance(message, Progressed):
+                context.report(*message.arguments)
+            elif isinstance(message, Logged):
+                getattr(context.log, message.level)(**message.values)
+            else:
+                worker.tell((serial, _answer(context, message)))
+    except BaseException:
+        worker.kill()  # it may be in the middle of the handler
+        raise
 
 
 def _answer(context: Context, message: Put | Get | Saved) -> Any:
@@ -183,8 +188,10 @@ def _answer(context: Context, message: Put | Get | Saved) -> Any:
         if isinstance(message, Get):
             return context.artifacts.get(message.digest)
         return context.save(message.key, message.value)
-    except (Exception, AttemptCancelled) as error:
-        return error
+    except (AttemptCancelled, AppendRefused):
+        return AttemptCancelled()
+    except Exception as error:
+        return error if survives_pickling(error) else RuntimeError(repr(error))
 
 
 # The worker's side
@@ -193,41 +200,55 @@ def _answer(context: Context, message: Put | Get | Saved) -> Any:
 class RemoteContext(Context):
     """The context in a worker process: what it is told goes to the engine's process."""
 
-    channel: Channel
+    say: Callable[[Any], None]
 
     @property
     def log(self) -> Any:
         """A logger whose messages appear where the engine's do."""
-        return _forwarding_logger(self.channel)
+        return _forwarding_logger(self.say)
 
 
-def _forwarding_logger(channel: Channel) -> Any:
+def _forwarding_logger(say: Callable[[Any], None]) -> Any:
     import structlog
 
     def forward(_: Any, level: str, values: Any) -> Any:
         plain = {key: _sendable(value) for key, value in values.items()}
-        channel.send(Logged(level, plain))
+        say(Logged(level, plain))
         raise structlog.DropEvent
 
     return structlog.wrap_logger(None, processors=[structlog.processors.format_exc_info, forward])
 
 
 def _sendable(value: Any) -> Any:
-    return value if isinstance(value, (str, int, float, bool, type(None))) else repr(value)
+    """Plain values as they are; of others, whose classes the engine may not know, their text."""
+    if type(value) in (str, int, float, bool, type(None)):
+        return value
+    try:
+        return repr(value)
+    except Exception as error:  # a broken __repr__ must not cost the attempt
+        return f"<{type(value).__name__}, whose __repr__ raised {type(error).__name__}>"
 
 
 class Questions:
     """Asks the engine's process, one thing at a time, and waits for the answer."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, say: Callable[[Any], None]) -> None:
         self.answers: SimpleQueue[Any] = SimpleQueue()
-        self._channel = channel
+        self._say = say
         self._asking = threading.Lock()
+        self._closed = False
+
+    def close(self) -> None:
+        """The attempt is over: a thread that outlives it can ask nothing more."""
+        with self._asking:
+            self._closed = True
 
     def ask(self, message: Put | Get | Saved) -> Any:
         """The answer. Raises the one that is an error."""
         with self._asking:
-            self._channel.send(message)
+            if self._closed:
+                raise AttemptCancelled
+            self._say(message)
             answer = self.answers.get()
         if isinstance(answer, BaseException):
             raise answer
@@ -253,7 +274,11 @@ class RemoteArtifacts:
 
 def _serve(task: Task, channel: Channel) -> None:
     """Carry the attempt out and send how it ended."""
-    questions = Questions(channel)
+
+    def say(message: Any) -> None:
+        channel.send((task.serial, message))
+
+    questions = Questions(say)
     artifacts: Artifacts = task.artifacts or RemoteArtifacts(questions)
     context = RemoteContext(
         run_id=task.run_id,
@@ -261,13 +286,15 @@ def _serve(task: Task, channel: Channel) -> None:
         attempt=task.number,
         artifacts=artifacts,
         clock=SystemClock(),
-        report=lambda *arguments: channel.send(Progressed(arguments)),
+        report=lambda *arguments: say(Progressed(arguments)),
         save=lambda key, value: questions.ask(Saved(key, value)),
         checkpoints=task.checkpoints,
         allow_pickle=task.allow_pickle,
     )
-    context.channel = channel
-    words = threading.Thread(target=_hear, args=(channel, task.serial, context, questions))
+    context.say = say
+    words = threading.Thread(
+        target=_hear, args=(channel, task.serial, context, questions), daemon=True
+    )
     words.start()
     outcome: SimpleQueue[Command | None] = SimpleQueue()
     attempt = Attempt(
@@ -290,24 +317,26 @@ def _serve(task: Task, channel: Channel) -> None:
     else:
         carry_out(attempt, outcome.put, lambda: None)
     command = outcome.get()
-    channel.words.put(Ended(None))
+    questions.close()
+    channel.words.put((task.serial, Ended(None)))
     words.join()
-    channel.send(Ended(command))
+    say(Ended(command))
 
 
 def _hear(channel: Channel, serial: int, context: Context, questions: Questions) -> None:
     """Take what is said to the attempt, until it has ended."""
     while True:
-        word = channel.words.get()
+        of, word = channel.words.get()
+        if of != serial:
+            continue
         if isinstance(word, Ended):
             return
-        if not isinstance(word, (Cancel, Asked)):
+        if isinstance(word, Cancel):
+            context.cancel()
+        elif isinstance(word, Asked):
+            context.ask_back(word.back)
+        else:
             questions.answers.put(word)
-        elif word.serial == serial:  # else it was meant for the attempt before
-            if isinstance(word, Cancel):
-                context.cancel()
-            else:
-                context.ask_back(word.back)
 
 
 def _not_found(task: Task, error: BaseException) -> HandlerNotFound:

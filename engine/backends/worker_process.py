@@ -8,12 +8,12 @@ death is noticed at once, without polling, and concerns nobody else.
 The process starts with a clean interpreter, without importing the user's main script; that happens
 when something of it is first needed. It leads a session of its own: Ctrl-C on the terminal does
 not reach it, and killing it kills what it has started. When this process dies, however that
-happens, the socket closes and the worker ends itself.
+happens, the socket closes and the worker ends itself, unless native code in it holds the
+interpreter's lock; then it does so when that lets go.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import pickle
 import signal
@@ -22,15 +22,17 @@ import sys
 import threading
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from socket import socketpair
+from pathlib import Path
+from queue import SimpleQueue
+from socket import SHUT_RDWR, socketpair
 from typing import Any
 
 from ...events.errors import WorkerLost
 from .child import WORD
 
 _BOOT = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[2]); "
-    "from semantica.pipeline.engine.backends.child import main; main(int(sys.argv[1]))"
+    "import sys; sys.path[:] = {path!r}; "
+    "from semantica.pipeline.engine.backends.child import main; main({descriptor})"
 )
 
 
@@ -42,22 +44,25 @@ class WorkerProcess:
     """
 
     def __init__(self) -> None:
-        ours, theirs = socketpair()
+        self._socket, theirs = socketpair()
+        path = [entry for entry in sys.path if isinstance(entry, str)]
+        boot = _BOOT.format(path=path, descriptor=theirs.fileno())
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _BOOT, str(theirs.fileno()), json.dumps(sys.path)],
+                [sys.executable, "-P", "-c", boot],  # -P: nothing from the current directory
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
         except OSError as error:
-            ours.close()
+            self._socket.close()
             raise WorkerLost(f"no worker process can be started: {error}") from error
         finally:
             theirs.close()
-        self._connection = Connection(ours.detach())
-        self._sending = threading.Lock()
+        self._connection = Connection(os.dup(self._socket.fileno()))
+        self._outgoing: SimpleQueue[bytes | None] = SimpleQueue()
         self._ending = threading.Lock()
+        threading.Thread(target=self._write, name="semantica-sender", daemon=True).start()
         self.send(pickle.dumps(main_script()))
 
     @property
@@ -72,20 +77,34 @@ class WorkerProcess:
             return self._process.poll() is None
 
     def send(self, request: bytes) -> None:
-        """Send a pickled request; lost if the process has died, which :meth:`receive` tells."""
-        with self._sending, suppress(OSError):
-            self._connection.send_bytes(request)
+        """Send a pickled request; lost if the process has died, which :meth:`receive` tells.
+
+        Does not wait: a process that does not read must not stop who talks to it.
+        """
+        self._outgoing.put(request)
+
+    def _write(self) -> None:
+        while (message := self._outgoing.get()) is not None:
+            with suppress(OSError):  # it died; receive() tells
+                self._connection.send_bytes(message)
+        self._connection.close()
 
     def tell(self, word: Any) -> None:
         """Say something to the request under way."""
         self.send(WORD + pickle.dumps(word))
 
     def receive(self) -> Any:
-        """The next message. Raises WorkerLost when the process has died."""
+        """The next message.
+
+        Raises:
+            WorkerLost: The process has died.
+            Exception: Whatever unpickling it raises.
+        """
         try:
-            return pickle.loads(self._connection.recv_bytes())
+            message = self._connection.recv_bytes()
         except (EOFError, OSError):
             raise WorkerLost(self._obituary()) from None
+        return pickle.loads(message)
 
     def kill(self) -> None:
         """Kill it and what it has started; does not wait."""
@@ -98,12 +117,19 @@ class WorkerProcess:
         """Have it end: at once, since it does nothing that anybody waits for."""
         self.kill()
         self._process.wait()
-        self._connection.close()
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Also for the writer, which may be in the middle of a message."""
+        with suppress(OSError):
+            self._socket.shutdown(SHUT_RDWR)
+        self._socket.close()
+        self._outgoing.put(None)
 
     def _obituary(self) -> str:
         self.kill()  # a socket that was closed is of no more use
         status = self._process.wait()
-        self._connection.close()
+        self._hang_up()
         if status >= 0:
             return f"the worker process ended by itself, with exit status {status}"
         try:
@@ -126,4 +152,7 @@ def main_script() -> dict[str, str]:
     from multiprocessing.spawn import get_preparation_data
 
     told = get_preparation_data("semantica")
-    return {key: told[key] for key in ("init_main_from_name", "init_main_from_path") if key in told}
+    if "init_main_from_name" in told:
+        return {"init_main_from_name": told["init_main_from_name"]}
+    path = told.get("init_main_from_path", "")
+    return {"init_main_from_path": path} if Path(path).is_file() else {}  # else typed, or piped in

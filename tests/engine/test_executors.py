@@ -272,11 +272,11 @@ def test_a_script_without_a_guard_is_told_so(tmp_path: Path) -> None:
     assert done.stdout.rstrip().endswith("1"), "the worker has not begun a run of its own"
 
 
-def script(folder: Path, guard: str) -> subprocess.CompletedProcess[str]:
+def script(folder: Path, guard: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     file = folder / "script.py"
     file.write_text(SCRIPT.format(guard=guard))
     return subprocess.run(
-        [sys.executable, file], cwd=folder, capture_output=True, text=True, timeout=60
+        [sys.executable, file], cwd=cwd or folder, capture_output=True, text=True, timeout=60
     )
 
 
@@ -356,3 +356,129 @@ def test_what_a_coroutine_raises_ends_its_attempt_alone(make_engine: MakeEngine,
     result = engine.execute_pipeline(one(raises, kind=kind))
     assert not result.success
     assert engine.execute_pipeline(one(wait_for_all), 0).output == 1
+
+
+# What handlers must not be able to do
+
+
+def leave_a_thread(data: Any, context: Any) -> str:
+    import threading
+
+    def later() -> None:
+        time.sleep(0.3)
+        context.progress(1, 1, "stale")
+        context.log.info("stale")
+        context.checkpoint("stale", "of another run")
+
+    threading.Thread(target=later, daemon=True).start()
+    return "left"
+
+
+def look(data: Any, context: Any) -> Any:
+    time.sleep(0.8)
+    return context.checkpoint("stale")
+
+
+def test_a_thread_left_by_one_attempt_says_nothing_in_the_next(
+    make_engine: MakeEngine, capfd: pytest.CaptureFixture[str]
+) -> None:
+    engine = make_engine(max_workers=1, executor="process")
+    assert engine.execute_pipeline(one(leave_a_thread)).output == "left"
+    result = engine.execute_pipeline(one(look))
+    assert (result.success, result.output) == (True, None)
+    assert recorded(engine, result.run_id, "StepProgressed") == []
+    assert recorded(engine, result.run_id, "StepCheckpointed") == []
+
+
+class Unloadable:
+    """Can be pickled, and not unpickled."""
+
+    def __reduce__(self) -> Any:
+        return int, ("no number",)
+
+
+class OddText(str):
+    def __reduce__(self) -> Any:
+        return int, ("no number",)
+
+
+def log_oddly(data: Any, context: Any) -> str:
+    context.log.info("odd", value=OddText("text"), other=Unloadable())
+    return "logged"
+
+
+def test_odd_values_can_be_logged(make_engine: MakeEngine) -> None:
+    engine = make_engine(max_workers=1, executor="process", default_max_retries=0)
+    assert engine.execute_pipeline(one(log_oddly)).output == "logged"
+    assert engine.execute_pipeline(one(nap, seconds=0)).output == "rested"
+
+
+def raise_oddly() -> None:
+    class Odd(Exception):
+        def __reduce__(self) -> Any:
+            return int, ("no number",)
+
+    raise Odd("told")
+
+
+def test_an_exception_that_cannot_be_sent_is_still_told(make_engine: MakeEngine) -> None:
+    engine = make_engine(executor="process", default_max_retries=0)
+    assert "told" in engine.execute_pipeline(one(raise_oddly)).errors[0]
+
+
+def stuck(data: Any) -> None:
+    """Holds the interpreter's lock, so that no other thread of the worker can run."""
+    import re
+
+    re.match(r"(a+)+$", "a" * 40 + "b")
+
+
+def test_a_worker_that_listens_to_nobody_does_not_stop_the_engine(
+    make_engine: MakeEngine,
+) -> None:
+    engine = make_engine(default_max_retries=0)
+    future = engine.execute_pipeline_async(one(stuck, executor="process", timeout=2.0))
+    for _ in range(50):
+        engine.pause_pipeline(future.run_id)
+        engine.resume_pipeline(future.run_id)
+    assert engine.execute_pipeline(one(nap, seconds=0)).success
+    result = engine.attach(future.run_id).result(timeout=30)
+    assert "took longer than 2 s and was killed" in result.errors[0]
+
+
+def leave_a_program() -> None:
+    os.system("sleep 20 &")
+    os._exit(3)
+
+
+def close_everything() -> None:
+    os.closerange(3, 100)
+
+
+@pytest.mark.parametrize("handler", [leave_a_program, close_everything])
+def test_a_ruined_worker_is_noticed_at_once(
+    make_engine: MakeEngine, handler: Callable[[], None]
+) -> None:
+    engine = make_engine(default_max_retries=0)
+    future = engine.execute_pipeline_async(one(handler, executor="process"))
+    assert "WorkerLost" in future.result(timeout=15).errors[0]
+
+
+def test_a_module_of_the_current_folder_is_not_taken_for_one_of_pythons(tmp_path: Path) -> None:
+    (tmp_path / "json.py").write_text("raise SystemExit('not this one')")
+    (tmp_path / "code").mkdir()
+    done = script(tmp_path / "code", 'if __name__ == "__main__":', cwd=tmp_path)
+    assert done.stdout.startswith("42 [] 1"), done.stderr
+
+
+async def end_the_loop() -> None:
+    async def sub() -> None:
+        raise SystemExit(1)
+
+    await asyncio.gather(sub())
+
+
+def test_a_task_that_exits_does_not_end_the_loop_of_the_others(make_engine: MakeEngine) -> None:
+    engine = make_engine(default_max_retries=0)
+    assert not engine.execute_pipeline_async(one(end_the_loop)).result(timeout=20).success
+    assert engine.execute_pipeline_async(one(wait_for_all), 0).result(timeout=20).output == 1
