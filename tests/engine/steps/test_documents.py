@@ -222,7 +222,7 @@ def test_json_lines_are_set_apart_and_counted() -> None:
         (read_json, b'{"a": 1,\n "b" 2}', r"^line 2, column 6: Expecting ':' delimiter"),
         (read_json, b'{"a": 1} {"a": 2}', r"^line 1, column 10: Extra data"),
         (read_json, b'{"a": "x', r"^line 1, column 7: Unterminated string"),
-        (read_json_lines, b'{"a": 1}\n\n{"a": 1,}\n', r"^line 3, column 9: "),
+        (read_json_lines, b'{"a": 1}\n\n{"a": 1,}\n', r"^line 3, column [89]: "),
         (read_json, b"[" * 1_000_000, "nested too deep"),
         (read_json, b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "nested too deep"),
         (read_json_lines, b"[" * 100_000 + b"]" * 100_000, "nested too deep"),
