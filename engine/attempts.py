@@ -36,7 +36,7 @@ class Attempts:
 
     def _execute(self, live: LiveRun, effect: Execute) -> None:
         flight = live.in_flight[effect.step]
-        flight.context.ask_back(effect.hand_back)
+        flight.context.ask_back(effect.hand_back or live.owner.draining)
         if flight.given:
             return
         flight.given = True

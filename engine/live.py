@@ -73,6 +73,13 @@ class Owner:
         """Heap of the runs that could start a step: ``(-priority, order of asking, run)``."""
         self.draining = False
 
+    def drain(self) -> None:
+        """Begin nothing more, and ask for back what can be handed back."""
+        self.draining = True
+        for live in self.runs.values():
+            for flight in live.in_flight.values():
+                flight.context.ask_back(True)
+
 
 class LiveRun:
     """A run that an owner in this process executes."""

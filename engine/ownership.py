@@ -345,18 +345,15 @@ class Ownership:
     def close(self, owner: Owner, drain: bool, done: Callable[[list[Unfinished]], None]) -> None:
         """Close an owner once its runs have ended (paused ones aside), or, to ``drain``, once the
         attempts in flight have. ``done`` is told which runs are left unfinished."""
-        owner.draining = owner.draining or drain
+        if drain:
+            owner.drain()
         self._closing[owner.id] = _Closing(owner, drain, done)
 
     def release_idle(self) -> None:
         """Let go the owners that are closing and have nothing more to wait for."""
         for closing in list(self._closing.values()):
-            lives = closing.owner.runs.values()
-            if closing.drain:
-                busy = any(live.in_flight for live in lives)
-            else:
-                busy = any(live.run.status is not PipelineStatus.PAUSED for live in lives)
-            if not busy:
+            lives, drain, rests = closing.owner.runs.values(), closing.drain, PipelineStatus.PAUSED
+            if not any(live.in_flight if drain else live.run.status != rests for live in lives):
                 del self._closing[closing.owner.id]
                 self._release(closing)
 

@@ -137,3 +137,18 @@ def test_bad_keys_and_values_are_refused(make_engine: MakeEngine) -> None:
 
     result = engine.execute_pipeline(one(unrecordable))
     assert "UnencodableValue" in result.errors[0]
+
+
+def test_an_engine_that_closes_gets_its_steps_handed_back(
+    make_engine: MakeEngine, tmp_path: Path
+) -> None:
+    engine = make_engine()
+    file = tmp_path / "numbers"
+    future = engine.execute_pipeline_async(one(count, executor="process", to=200), str(file))
+    wait_for(file.exists)
+    (left,) = engine.close(wait=False)
+    assert left.run_id == future.run_id
+    assert len(file.read_text().split()) < 200, "it did not wait for the end"
+    (recovered,) = make_engine().recover()
+    assert recovered.result().output == [2, 200]
+    assert file.read_text().split() == [str(number) for number in range(200)]
