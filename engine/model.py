@@ -31,7 +31,8 @@ class PipelineStep:
         priority: Among steps that are ready, higher ones start first.
         timeout: Seconds an attempt may take; None for no limit.
         retry: Overrides the retry policy of the run.
-        at_most_once: Never executed again after an interruption; the step fails instead.
+        at_most_once: Never executed again after an attempt that was interrupted, lost its process
+            or took too long; the step fails instead.
         executor: ``"thread"``, or ``"process"``: in a process of its own, which can be killed and
             whose crash fails only the attempt; None: as the engine says.
     """

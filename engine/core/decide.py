@@ -142,7 +142,7 @@ def _interrupt(run: Run, i: int, now: int, skipped: set[int]) -> list[Event]:
     if not definition.at_most_once and step.interruptions + 1 < MAX_INTERRUPTIONS:
         return [s.StepInterrupted(definition.name, step.attempt)]
     if definition.at_most_once:
-        told = "the step is at_most_once and must not run again"
+        told = _ONCE
     else:
         told = f"this was the {MAX_INTERRUPTIONS}rd time in a row: it may be what kills its process"
     error = ErrorInfo(
@@ -199,23 +199,31 @@ def _complete(run: Run, command: c.Complete, now: int) -> list[Event]:
 def _fail(run: Run, command: c.Fail, now: int) -> list[Event]:
     if _current(run, command.step, command.attempt) is None:
         return []
-    event = s.StepFailed(
-        run.graph.name(command.step),
-        command.attempt,
-        command.error,
-        command.duration,
-        command.metrics,
-    )
-    return [event, *_after_failure(run, command.step, command.error, command.draw, now, set())]
+    lost = command.error.category == "worker_lost"
+    error = _cut_off(run, command.step, command.error) if lost else command.error
+    name = run.graph.name(command.step)
+    event = s.StepFailed(name, command.attempt, error, command.duration, command.metrics)
+    return [event, *_after_failure(run, command.step, error, command.draw, now, set())]
 
 
 def _time_out(run: Run, command: c.TimeOut, now: int) -> list[Event]:
     if _current(run, command.step, command.attempt) is None:
         return []
-    event = s.StepTimedOut(
-        run.graph.name(command.step), command.attempt, command.error, command.duration
-    )
-    return [event, *_after_failure(run, command.step, command.error, command.draw, now, set())]
+    error = _cut_off(run, command.step, command.error)
+    name = run.graph.name(command.step)
+    event = s.StepTimedOut(name, command.attempt, error, command.duration)
+    return [event, *_after_failure(run, command.step, error, command.draw, now, set())]
+
+
+def _cut_off(run: Run, i: int, error: ErrorInfo) -> ErrorInfo:
+    """The error of an attempt that did not end by itself: it may have had its effects."""
+    if not run.graph.definition.steps[i].at_most_once:
+        return error
+    told = f"{error.message}; {_ONCE}"
+    return replace(error, message=told, retryable=False)
+
+
+_ONCE = "the step is at_most_once and must not run again"
 
 
 def _after_failure(

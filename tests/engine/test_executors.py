@@ -482,3 +482,19 @@ def test_a_task_that_exits_does_not_end_the_loop_of_the_others(make_engine: Make
     engine = make_engine(default_max_retries=0)
     assert not engine.execute_pipeline_async(one(end_the_loop)).result(timeout=20).success
     assert engine.execute_pipeline_async(one(wait_for_all), 0).result(timeout=20).output == 1
+
+
+@pytest.mark.parametrize(("handler", "timeout"), [(killed, None), (with_child, 1.0)])
+def test_at_most_once_is_not_retried_when_its_attempt_was_cut_off(
+    make_engine: MakeEngine, tmp_path: Path, handler: Any, timeout: float | None
+) -> None:
+    pipeline = one(
+        handler,
+        executor="process",
+        timeout=timeout,
+        at_most_once=True,
+        retry=RetryPolicy(initial_delay=0),
+    )
+    result = make_engine().execute_pipeline(pipeline, str(tmp_path / "pids"))
+    assert "the step is at_most_once and must not run again" in result.errors[0]
+    assert result.metrics["steps_retried"] == 0
