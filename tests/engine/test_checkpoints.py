@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from test_executors import one, recorded, wait_for
 
 from semantica.pipeline import RetryPolicy
 from semantica.pipeline.engine.context import Context
+from semantica.pipeline.events.sqlite import SqliteStore
 
 
 def count(data: str, context: Context, to: int) -> list[int]:
@@ -75,24 +79,35 @@ def fail_once(data: Any, context: Context) -> Any:
 
 
 @pytest.mark.parametrize("executor", ["thread", "process"])
-@pytest.mark.parametrize("log", ["file", ":memory:"], indirect=False)
-def test_a_retry_reads_what_was_saved(make_engine: MakeEngine, executor: str, log: str) -> None:
-    engine = make_engine() if log == "file" else make_engine(log=log)
+@pytest.mark.parametrize("where", ["file", "memory"])
+def test_a_retry_reads_what_was_saved(make_engine: MakeEngine, executor: str, where: str) -> None:
+    engine = make_engine() if where == "file" else make_engine(log=":memory:")
     pipeline = one(fail_once, executor=executor, retry=RetryPolicy(initial_delay=0))
     result = engine.execute_pipeline(pipeline)
     assert result.output == ((1, 2), 50_000, None)
 
 
-def test_a_checkpoint_is_committed_when_it_returns(make_engine: MakeEngine) -> None:
-    engine = make_engine()
-    seen: list[list[Any]] = []
+def test_a_checkpoint_is_committed_when_it_returns(
+    make_engine: MakeEngine, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = SqliteStore.append
+
+    def slowly(self: SqliteStore, batches: Any, *rest: Any, **options: Any) -> Any:
+        time.sleep(0.1)  # a slow disk: who does not wait for it looks too early
+        return append(self, batches, *rest, **options)
+
+    monkeypatch.setattr(SqliteStore, "append", slowly)
+    seen: list[str] = []
 
     def save(data: Any, context: Context) -> None:
         context.checkpoint("a", 1)
-        seen.append(recorded(engine, context.run_id, "StepCheckpointed"))
+        with closing(sqlite3.connect(log)) as connection:
+            query = "select payload from events where type = 'StepCheckpointed'"
+            seen.extend(payload for (payload,) in connection.execute(query))
 
-    engine.execute_pipeline(one(save))
-    assert seen == [[{"step": "one", "attempt": 1, "key": "a", "value": {"inline": 1}}]]
+    assert make_engine().execute_pipeline(one(save)).success
+    (payload,) = map(json.loads, seen)
+    assert (payload["key"], payload["value"]) == ("a", {"inline": 1})
 
 
 def hurry(data: Any, context: Context) -> None:

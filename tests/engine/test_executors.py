@@ -102,7 +102,9 @@ def test_a_worker_that_was_killed_while_idle_costs_nothing(make_engine: MakeEngi
     assert first != os.getpid()
     assert engine.execute_pipeline(one(pid)).output == first, "a worker is used again"
     os.kill(first, signal.SIGKILL)
-    assert engine.execute_pipeline(one(pid)).output not in (first, os.getpid())
+    result = engine.execute_pipeline(one(pid))
+    assert result.success, result.errors
+    assert result.output not in (first, os.getpid())
 
 
 def test_a_timeout_kills_the_process_and_what_it_started(
