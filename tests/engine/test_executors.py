@@ -102,6 +102,7 @@ def test_a_worker_that_was_killed_while_idle_costs_nothing(make_engine: MakeEngi
     assert first != os.getpid()
     assert engine.execute_pipeline(one(pid)).output == first, "a worker is used again"
     os.kill(first, signal.SIGKILL)
+    assert gone(first)
     result = engine.execute_pipeline(one(pid))
     assert result.success, result.errors
     assert result.output not in (first, os.getpid())
