@@ -16,10 +16,10 @@ from ..events.codec import Value, decode, encode
 from ..events.definition import RetryPolicy, StepDefinition
 from ..events.errors import HandlerNotFound, LogUnavailable
 from . import binding
-from .context import AttemptCancelled, AttemptYielded, Context
-from .core.commands import Cancelled, Command, Complete, Fail, Yield
-from .failure import describe
-from .model import Handler, rebuild_step
+from .classify import Rule, describe
+from .context import AttemptCancelled, AttemptSkipped, AttemptYielded, Context
+from .core.commands import Cancelled, Command, Complete, Fail, Skip, Yield
+from .model import Given, rebuild_step
 from .steps import registry
 
 RETRY_WRITE = 0.5
@@ -32,24 +32,28 @@ class Attempt(msgspec.Struct, frozen=True):
     Args:
         step: Index of the step; ``number`` counts its attempts.
         inputs: The value of each dependency by name, or one value without a name.
-        handler: Given with the pipeline; None: looked up by the definition.
+        given: With the pipeline; what is None in it is looked up by the definition.
         strict: A step without handler fails; otherwise its input is its output.
         closing: Set when the process gives up on writing.
+        rules: What the engine was told of errors.
         executor: ``"thread"`` or ``"process"``.
+        fallback: Called instead of the handler, with step, data and context.
     """
 
     step: int
     number: int
     definition: StepDefinition
     inputs: Mapping[str, Value] | Value
-    handler: Handler | None
+    given: Given
     policy: RetryPolicy | None
     artifacts: Artifacts
     allow_pickle: bool
     strict: bool
     context: Context
     closing: threading.Event
+    rules: tuple[Rule, ...] = ()
     executor: str = "thread"
+    fallback: Callable[[Any, Any, Context], Any] | None = None
 
 
 Report = Callable[[Command | None], None]
@@ -108,6 +112,8 @@ class _Beginning:
     def failed(self, attempt: Attempt, error: BaseException) -> Command:
         if isinstance(error, AttemptYielded):
             return Yield(attempt.step, attempt.number, time.perf_counter() - self._at)
+        if isinstance(error, AttemptSkipped):
+            return Skip(attempt.step, attempt.number)
         if isinstance(error, AttemptCancelled) and attempt.context.was_cancelled:
             return Cancelled(attempt.step, attempt.number, "cooperative")
         duration = time.perf_counter() - self._at
@@ -119,7 +125,7 @@ def failed(attempt: Attempt, error: BaseException, duration: float) -> Fail:
     return Fail(
         attempt.step,
         attempt.number,
-        describe(error, attempt.policy),
+        describe(error, attempt.policy, attempt.rules),
         random.random(),
         round(duration, 6),
         attempt.context.metrics,
@@ -128,9 +134,14 @@ def failed(attempt: Attempt, error: BaseException, duration: float) -> Fail:
 
 def _call(attempt: Attempt) -> Any:
     step = rebuild_step(attempt.definition, allow_pickle=_may_unpickle(attempt))
-    step.handler = attempt.handler or step.handler
-    handler = registry.resolve(step)
+    step.handler = attempt.given.handler or step.handler
+    step.when = attempt.given.when or step.when
+    if attempt.fallback is not None:
+        return attempt.fallback(step, _input(attempt), attempt.context)
+    handler, when = registry.resolve(step), registry.condition(step)
     data = _input(attempt)
+    if when is not None and not when(data):
+        raise AttemptSkipped
     if handler is None:
         if attempt.strict:
             raise HandlerNotFound(f"step {step.name!r}: {registry.missing(step.step_type)}")

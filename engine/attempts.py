@@ -8,11 +8,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..events.codec import Value
+from .classify import timed_out
 from .context import AttemptCancelled
 from .core import commands as c
 from .core.decide import decide
 from .core.effects import Effect, Execute, Interrupt, Wake
-from .failure import timed_out
 from .live import InFlight, LiveRun
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Attempts:
             self._execute(live, effect)
         elif isinstance(effect, Interrupt):
             self._interrupt(live, effect)
-        else:
+        elif isinstance(effect, Wake):
             self._wake(live, effect)
 
     def _execute(self, live: LiveRun, effect: Execute) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Self
 from ..events.definition import RetryPolicy
 from ..events.errors import PipelineValidationError, nearest
 from .findings import Finding, ValidationResult
-from .model import RESERVED_OPTIONS, Handler, Pipeline, PipelineStep
+from .model import RESERVED_OPTIONS, Handler, Pipeline, PipelineStep, demand
 from .validator import PipelineValidator
 
 
@@ -42,6 +42,13 @@ class PipelineBuilder:
         retry: RetryPolicy | None = None,
         at_most_once: bool = False,
         executor: str | None = None,
+        when: Handler | str | None = None,
+        resources: Mapping[str, float] | None = None,
+        cpu_cores: float = 0,
+        memory_gb: float = 0,
+        gpu: float = 0,
+        disk_gb: float = 0,
+        network_mbps: float = 0,
         **config: Any,
     ) -> Self:
         """Add a step. Every other keyword is its handler's configuration.
@@ -58,10 +65,15 @@ class PipelineBuilder:
             at_most_once: Never executed again after an attempt that was interrupted, lost its
                 process or took too long; the step fails instead.
             executor: ``"thread"`` or ``"process"``; None: as the engine says.
+            when: A function of the step's input, or its ``module:qualname``; if it returns
+                something false, the step is skipped, and what has no input but through it.
+            resources: Amounts that must be free for the step to start, by type or id.
+            cpu_cores, memory_gb, gpu, disk_gb, network_mbps: The same for the usual types: cores,
+                10**9 bytes, devices (or a share of one), 10**9 bytes, 10**6 bits a second.
 
         Raises:
             PipelineValidationError: The name is taken.
-            TypeError: An option that is reserved, or ``dependencies`` that are not a list.
+            TypeError: An option that is reserved or given twice, or is no list or mapping.
         """
         reserved = sorted(RESERVED_OPTIONS & config.keys())
         if reserved:
@@ -74,6 +86,17 @@ class PipelineBuilder:
                 f"step {name!r}: dependencies must be a list of step names; "
                 f"write dependencies=[{dependencies!r}]"
             )
+        usual = {
+            "cpu_cores": cpu_cores,
+            "memory_gb": memory_gb,
+            "gpu": gpu,
+            "disk_gb": disk_gb,
+            "network_mbps": network_mbps,
+        }
+        try:
+            asked = demand(resources, {option: n for option, n in usual.items() if n != 0})
+        except TypeError as error:
+            raise TypeError(f"step {name!r}: {error}") from None
         if name in self._steps:
             problem = Finding("duplicate_step", "this name is taken; names must differ", name)
             raise PipelineValidationError(self._name, [problem])
@@ -90,6 +113,8 @@ class PipelineBuilder:
             retry=retry,
             at_most_once=at_most_once,
             executor=executor,
+            when=when,
+            resources=asked,
         )
         return self
 

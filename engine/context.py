@@ -21,6 +21,10 @@ class AttemptYielded(BaseException):
     """Unwinds a handler that hands its step back; see :meth:`Context.hand_back`."""
 
 
+class AttemptSkipped(BaseException):
+    """Raised in place of calling a handler whose step's condition is false."""
+
+
 class AttemptCancelled(BaseException):
     """Unwinds a handler whose run is being cancelled; not an Exception, so that handlers that
     catch those do not swallow it."""

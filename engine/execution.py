@@ -5,36 +5,26 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from functools import partial
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..events.definition import RetryPolicy
-from ..events.errors import (
-    AppendRefused,
-    EngineClosed,
-    LogError,
-    PipelineError,
-    PipelineValidationError,
-)
+from msgspec.structs import replace
+
+from ..events.errors import EngineClosed, LogError, PipelineError, PipelineValidationError
 from ..events.pipeline import Origin
 from ..events.store import Store
-from ..projections.progress import Progress
 from . import process
 from .backends.workers import Workers
 from .clock import Clock
-from .core import commands as c
-from .live import Owner, Waiter
+from .controls import Controls, ProgressCallback
+from .failure import FailureHandler
+from .live import Owner
 from .logger import logger
 from .logs import SharedLoop, open_log, retire
-from .loop import Loop
-from .mailbox import Message
-from .model import EXECUTORS, Handler, Pipeline, define
-from .notify import Notifier
+from .model import EXECUTORS, Pipeline, define
 from .ownership import ACTIVE
-from .queries import Queries
 from .requests import Submission, Unfinished
 from .result import ExecutionResult, PipelineFuture
 from .submission import actor, checked_id, handlers_of, new_id, submitted
@@ -42,12 +32,11 @@ from .submission import actor, checked_id, handlers_of, new_id, submitted
 if TYPE_CHECKING:
     from ..events.sqlite import Durability
 
-ProgressCallback = Callable[[Progress], Any]
 OnFailure = Literal["stop", "continue"]
 Executor = Literal["thread", "process"]
 
 
-class ExecutionEngine(Queries):
+class ExecutionEngine(Controls):
     """Executes pipelines, and answers for every run in its log.
 
     Args:
@@ -62,8 +51,11 @@ class ExecutionEngine(Queries):
         strict: A step whose type has no handler is an error; otherwise it passes its input on.
         durability: What a recorded event survives: ``"full"`` power loss, ``"normal"`` a killed
             process (power loss may take the newest events), ``"off"`` a killed process only.
-        retry_on_failure: Whether steps without a retry policy of their own are retried.
-        default_max_retries: How often those are retried, with delays of 1, 2, 4... seconds.
+        retry_on_failure: Whether steps are retried that have no retry policy of their own, nor one
+            of their type.
+        default_max_retries: How often those are; None: as ``failure_handler`` says.
+        failure_handler: Policies, kinds of errors and fallbacks; None: a plain one, with 3 retries
+            after 1, 2 and 4 seconds.
         allow_pickle: Whether values of other than the known types may be recorded as pickles.
         cancel_grace: Seconds that a cancelled attempt gets to end before its process is killed,
             or its thread abandoned.
@@ -83,7 +75,8 @@ class ExecutionEngine(Queries):
         strict: bool = False,
         durability: Durability = "full",
         retry_on_failure: bool = True,
-        default_max_retries: int = 3,
+        default_max_retries: int | None = None,
+        failure_handler: FailureHandler | None = None,
         allow_pickle: bool = True,
         cancel_grace: float = 2.0,
         clock: Clock | None = None,
@@ -103,13 +96,17 @@ class ExecutionEngine(Queries):
         self.max_workers = max_workers
         self.strict = strict
         self.allow_pickle = allow_pickle
-        self.retry = RetryPolicy(max_retries=default_max_retries) if retry_on_failure else None
+        self.failure_handler = failure_handler or FailureHandler()
+        self.retry = self.failure_handler.default_policy if retry_on_failure else None
+        if self.retry is not None and default_max_retries is not None:
+            self.retry = replace(self.retry, max_retries=default_max_retries)
         self._pid = os.getpid()
         self._closing = threading.Lock()
         self._shared: SharedLoop | None = open_log(log, durability, clock)
         self._owner = Owner(
             self.id,
             Workers(max_workers),
+            self.failure_handler,
             executor=executor,
             strict=strict,
             cancel_grace=cancel_grace,
@@ -195,6 +192,7 @@ class ExecutionEngine(Queries):
             priority=priority,
             on_failure=on_failure,
             retry=self.retry,
+            failures=self.failure_handler,
             allow_pickle=self.allow_pickle,
             origin=origin,
         )
@@ -211,18 +209,6 @@ class ExecutionEngine(Queries):
         self._post(loop, partial(loop.ownership.submit, self._owner, submission, waiter))
         self._unrecorded = True
         return waiter.future
-
-    def _post(self, loop: Loop, message: Message) -> None:
-        if not loop.post(message):
-            raise EngineClosed("this engine was closed meanwhile; make another one")
-
-    def _check_thread(self) -> None:
-        """A callback of a future runs in the loop's thread, which cannot wait for itself."""
-        if self._open().loop.here:
-            raise RuntimeError(
-                "this call waits for the engine and was made from a future's callback, which the "
-                "engine calls; use execute_pipeline_async there, or another thread"
-            )
 
     def _catch_up(self) -> None:
         if self._unrecorded:
@@ -241,11 +227,6 @@ class ExecutionEngine(Queries):
             raise PipelineValidationError(pipeline.name, result.errors)
         return list(result.warnings)
 
-    def _waiter(self, run_id: str, callback: ProgressCallback | None = None) -> Waiter:
-        future = PipelineFuture(run_id)
-        future.keep = self
-        return Waiter(future, Notifier(callback) if callback else None)
-
     def _mention_unfinished(self, name: str) -> None:
         """An older run of the same name that nobody works on is worth a word, once."""
         if name in self._mentioned or len(self._mentioned) > 1000:
@@ -259,106 +240,6 @@ class ExecutionEngine(Queries):
                     run=row.run_id,
                     go_on=f"semantica-pipeline recover {row.run_id} --log {store.location}",
                 )
-
-    # -- recovering and control --------------------------------------------------------------
-
-    def recover(
-        self, *, pipeline: Pipeline | Iterable[Pipeline] | None = None
-    ) -> list[PipelineFuture]:
-        """Take over every unfinished run that nobody owns, and go on with it.
-
-        Completed steps are not executed again; attempts that were in flight are, unless their step
-        is ``at_most_once``. Paused runs stay paused.
-
-        Args:
-            pipeline: Pipelines whose handlers cannot be imported by name, found by their name.
-
-        Returns:
-            The runs' futures.
-        """
-        pipelines = [pipeline] if isinstance(pipeline, Pipeline) else list(pipeline or ())
-        handlers = {one.name: handlers_of(one) for one in pipelines}
-        loop = self._open().loop
-        reply: Future[list[PipelineFuture]] = Future()
-        self._check_thread()
-        self._post(loop, partial(loop.ownership.recover, self._owner, handlers, reply))
-        futures = reply.result()
-        for future in futures:
-            future.keep = self
-        return futures
-
-    def pause_pipeline(self, pipeline_id: str) -> bool:
-        """Let what runs finish and start nothing more, until resumed; outlives the process.
-
-        Returns:
-            Whether the run admits it; False, with a message in the log, for a finished run.
-
-        Raises:
-            RunNotFound, AmbiguousRun: No run, or several, are meant by this name.
-        """
-        return self._control(pipeline_id, c.Pause())
-
-    def resume_pipeline(self, pipeline_id: str, *, pipeline: Pipeline | None = None) -> bool:
-        """Go on with a paused, stopped or failed run, here if nobody owns it.
-
-        Args:
-            pipeline: Supplies handlers that cannot be imported by name.
-
-        Returns, Raises: as :meth:`pause_pipeline`.
-        """
-        return self._control(pipeline_id, c.Resume(), handlers_of(pipeline) if pipeline else {})
-
-    def stop_pipeline(self, pipeline_id: str) -> bool:
-        """Let what runs finish and end the run; it may be resumed. As :meth:`pause_pipeline`."""
-        return self._control(pipeline_id, c.Stop())
-
-    def cancel_pipeline(self, pipeline_id: str) -> bool:
-        """Interrupt what runs and end the run for good. As :meth:`pause_pipeline`."""
-        return self._control(pipeline_id, c.Cancel())
-
-    def _control(
-        self, pipeline_id: str, command: c.Control, handlers: Mapping[str, Handler] | None = None
-    ) -> bool:
-        try:
-            self.control(pipeline_id, command, handlers or {})
-        except c.Refused as refusal:
-            logger().warning("refused", reason=str(refusal))
-            return False
-        return True
-
-    def control(
-        self, pipeline_id: str, command: c.Control, handlers: Mapping[str, Handler] | None = None
-    ) -> str:
-        """Apply a control command and return the id of the run it went to.
-
-        Raises:
-            Refused: The run's state does not admit it; the message says why.
-            RunNotFound, AmbiguousRun: No run, or several, are meant.
-        """
-        self._check_thread()
-        row = self.find(pipeline_id, for_control=True)
-        loop = self._open().loop
-        for _ in range(3):
-            reply: Future[None] = Future()
-            args = (self._owner, row.run_id, command, actor(), handlers or {}, reply)
-            self._post(loop, partial(loop.ownership.control, *args))
-            try:
-                reply.result()
-            except AppendRefused as refusal:  # it changed hands just then: ask the new owner
-                refused = refusal
-            else:
-                return row.run_id
-        raise refused
-
-    def attach(
-        self, pipeline_id: str, *, progress_callback: ProgressCallback | None = None
-    ) -> PipelineFuture:
-        """A future of any run of the log, whoever executes it. Raises RunNotFound."""
-        row = self.find(pipeline_id)
-        waiter = self._waiter(row.run_id, progress_callback)
-        loop = self._open().loop
-        self._post(loop, partial(loop.ownership.attach, self._owner, row.run_id, {}, waiter))
-        return waiter.future
 
     # -- the end -----------------------------------------------------------------------------
 

@@ -1,159 +1,299 @@
-"""From an exception to what is recorded of it: kind, severity, and whether a retry may help."""
+"""What follows a failure: retries by policy, then a fallback, then the failure of the step."""
 
 from __future__ import annotations
 
-import errno
-import traceback
-from typing import NamedTuple
+import inspect
+import random
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, Protocol, final
+from weakref import ref
+
+import msgspec
 
 from ..events.definition import RetryPolicy
-from ..events.errors import (
-    HandlerNotFound,
-    LogCorrupt,
-    UnencodableValue,
-    UnreadableValue,
-    WorkerLost,
-)
-from ..events.references import resolve_reference
-from ..events.values import ErrorInfo
+from ..events.errors import HandlerNotFound, UnreadableValue
+from ..events.references import reference_of, resolve_reference
+from ..events.values import ErrorInfo, ErrorSeverity
+from .classify import Classification, Rule, classify, is_retryable, recorded_error
+from .core.retry import retry_in
+from .model import handler_reference
 
-MAX_TEXT = 20_000
-"""Most characters of a message or traceback that are recorded; the middle is left out."""
+RETRY, FALLBACK, FAIL = "retry", "fallback", "fail"
+"""What is done about a failure."""
 
 
-class Classification(NamedTuple):
-    """The kind of an error."""
+class FailedStep(Protocol):
+    """What is asked of a step that failed; a :class:`PipelineStep` has it."""
 
-    category: str
-    severity: str
-    retryable: bool
-
-
-_BY_TYPE: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], Classification], ...]
-_BY_TYPE = (
-    (MemoryError, Classification("resource", "critical", False)),
-    (LogCorrupt, Classification("corruption", "critical", False)),
-    (
-        (UnencodableValue, UnreadableValue, HandlerNotFound),
-        Classification("programming", "high", False),
-    ),
-    (WorkerLost, Classification("worker_lost", "high", True)),
-    (TimeoutError, Classification("timeout", "medium", True)),
-    (ConnectionError, Classification("network", "medium", True)),
-    ((InterruptedError, BlockingIOError), Classification("resource", "low", True)),
-    (
-        (TypeError, AttributeError, NameError, ImportError, SyntaxError, NotImplementedError),
-        Classification("programming", "high", False),
-    ),
-    ((AssertionError, RecursionError, SystemExit), Classification("programming", "high", False)),
-    ((ValueError, LookupError, ArithmeticError), Classification("data", "medium", False)),
-    ((FileNotFoundError, PermissionError), Classification("input", "medium", False)),
-)
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_NETWORK = {
-    errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.ETIMEDOUT,
-}  # fmt: skip
-_TRANSIENT_WORDS = (
-    "timed out",
-    "timeout",
-    "temporar",
-    "connection",
-    "unavailable",
-    "try again",
-    "too many requests",
-    "rate limit",
-)
+    name: str
+    step_type: str
+    retry: RetryPolicy | None
 
 
-def classify(error: BaseException) -> Classification:
-    """Classify by type, then by system error number, then by words of the message."""
-    if isinstance(error, OSError) and error.errno in _FULL:
-        return Classification("resource", "critical", False)
-    if isinstance(error, OSError) and error.errno in _NETWORK:
-        return Classification("network", "medium", True)
-    for types, classification in _BY_TYPE:
-        if isinstance(error, types):
-            return classification
-    told = _message(error).lower()
-    if any(word in told for word in _TRANSIENT_WORDS):
-        return Classification("transient", "medium", True)
-    return Classification("unknown", "medium", False)
+class FallbackHandler:
+    """What runs instead when a step cannot be brought to an end.
+
+    Args:
+        function: Called as ``function(step, error)``, also with ``data`` (the step's input) and
+            ``context`` if it has parameters of these names. ``error`` is an exception of the type
+            and message that were recorded, so that it is the same after a crash. What it returns
+            is the step's output; what it raises fails the step, with the first error as cause.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        if not callable(function):
+            raise TypeError(f"a fallback is a function of step and error, not {function!r}")
+        self.function = function
+
+    @property
+    def reference(self) -> str:
+        """Its ``module:qualname``; empty when no other process could find it."""
+        return handler_reference(self.function) or ""
+
+    def __call__(self, step: Any, error: BaseException, **more: Any) -> Any:
+        """Run it; of ``more`` it gets what it has parameters for."""
+        takes = inspect.signature(self.function).parameters
+        return self.function(step, error, **{key: more[key] for key in more if key in takes})
 
 
-def describe(error: BaseException, policy: RetryPolicy | None = None) -> ErrorInfo:
-    """What is recorded of ``error``; ``policy.retryable_errors`` overrules the classification."""
-    category, severity, retryable = classify(error)
-    if policy is not None and policy.retryable_errors is not None:
-        retryable = _is_one_of(error, policy.retryable_errors)
-    kind = type(error)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else _qualified(kind)
-    return ErrorInfo(
-        type=name,
-        message=_message(error),
-        category=category,
-        severity=severity,
-        retryable=retryable,
-        traceback=_clean("".join(traceback.format_exception(_without_own_frames(error)))),
-        causes=tuple(_causes(error)),
-    )
+def fall_back(
+    fallback: FallbackHandler | str, error: ErrorInfo, step: Any, data: Any, context: Any
+) -> Any:
+    """Run the fallback of a step that failed with ``error``; for the engine.
+
+    Args:
+        fallback: Or its ``module:qualname``, as it was recorded.
+
+    Raises:
+        HandlerNotFound: There is none of this name here.
+        Exception: What the fallback raises.
+    """
+    if isinstance(fallback, str):
+        try:
+            fallback = FallbackHandler(resolve_reference(fallback))
+        except (UnreadableValue, TypeError) as problem:
+            raise HandlerNotFound(
+                f"step {step.name!r}: the fallback of step type {step.step_type!r} cannot be found "
+                f"({problem}); give the engine a failure_handler that has it"
+            ) from problem
+    return fallback(step, recorded_error(error), data=data, context=context)
 
 
-def timed_out(attempt: int, seconds: float, how: str) -> ErrorInfo:
-    """What is recorded of an attempt that took longer than it may, and was killed or abandoned."""
-    return ErrorInfo(
-        type="TimeoutError",
-        message=f"attempt {attempt} took longer than {seconds:g} s and was {how}",
-        category="timeout",
-        retryable=True,
-    )
+class ErrorRecovery(msgspec.Struct, frozen=True):
+    """What is to be done about a failure.
+
+    Args:
+        should_retry: Whether the step is worth another attempt.
+        retry_delay: Seconds to wait before it; 0 when there is none.
+        recovery_action: ``"retry"``, ``"fallback"`` (it has run) or ``"fail"``.
+        attempt: Number of the attempt that failed, from 1.
+        classification: As of :meth:`FailureHandler.classify_error`.
+        result: What the fallback returned.
+        error: The error that remains: that of the step or, caused by it, of its fallback; None
+            after a retry was decided on or a fallback has succeeded.
+    """
+
+    should_retry: bool
+    retry_delay: float
+    recovery_action: str
+    attempt: int
+    classification: dict[str, Any]
+    result: Any = None
+    error: BaseException | None = None
 
 
-def _is_one_of(error: BaseException, references: tuple[str, ...]) -> bool:
-    for reference in references:
-        kind = resolve_reference(reference)
-        if isinstance(kind, type) and isinstance(error, kind):
-            return True
-    return False
+class _Failures(msgspec.Struct):
+    """Of a step object, since it last succeeded or was given up."""
+
+    step: Callable[[], Any]
+    """The object, or None when it is gone."""
+    since: float
+    count: int = 0
 
 
-def _causes(error: BaseException) -> list[str]:
-    causes: list[str] = []
-    seen = {id(error)}
-    following = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    while following is not None and id(following) not in seen and len(causes) < 20:
-        seen.add(id(following))
-        causes.append(f"{_qualified(type(following))}: {_message(following)}")
-        following = following.__cause__ or following.__context__
-    return causes
+@final
+class FailureHandler:
+    """Retry policies, classes of errors and fallbacks, by which an engine answers failures.
 
+    An engine reads them when a run is submitted and records them with it: what is registered later
+    counts for later runs. May be used by several threads.
 
-def _without_own_frames(error: BaseException) -> BaseException:
-    """Start the traceback at the handler: how the engine called it helps nobody."""
-    frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_globals.get("__name__", "").startswith(_ENGINE):
-        frames = frames.tb_next
-    return error.with_traceback(frames) if frames is not None else error
+    Args:
+        default_max_retries: Further attempts of steps that have no policy of their own, nor one of
+            their type.
+        default_backoff_factor: By which their delays grow.
+        default_initial_delay: Seconds before their first retry.
+        default_max_delay: Most seconds between two attempts.
 
+    Raises:
+        ValueError: A figure out of its range.
+    """
 
-def _qualified(kind: type[BaseException]) -> str:
-    module = kind.__module__.replace("__mp_main__", "__main__")  # as a worker process calls it
-    return f"{module}.{kind.__qualname__}"
+    def __init__(
+        self,
+        *,
+        default_max_retries: int = 3,
+        default_backoff_factor: float = 2.0,
+        default_initial_delay: float = 1.0,
+        default_max_delay: float = 60.0,
+    ) -> None:
+        self.default_policy = RetryPolicy(
+            max_retries=default_max_retries,
+            backoff_factor=default_backoff_factor,
+            initial_delay=default_initial_delay,
+            max_delay=default_max_delay,
+        )
+        self._lock = threading.Lock()
+        self._policies: dict[str, RetryPolicy] = {}
+        self._fallbacks: dict[str, FallbackHandler] = {}
+        self._rules: tuple[Rule, ...] = ()
+        self._failures: dict[int, _Failures] = {}
 
+    # -- what is known -----------------------------------------------------------------------
 
-def _message(error: BaseException) -> str:
-    try:
-        return _clean(str(error))
-    except Exception as broken:  # a __str__ that raises must not hide the error itself
-        return f"(its __str__ raised {type(broken).__name__})"
+    def register_retry_policy(self, step_type: str, policy: RetryPolicy) -> None:
+        """Have steps of this type retried by ``policy``, unless they have one of their own."""
+        if not isinstance(policy, RetryPolicy):
+            raise TypeError(f"step type {step_type!r}: expected a RetryPolicy, not {policy!r:.60}")
+        self._policies[step_type] = policy
 
+    def register_fallback(
+        self, step_type: str, fallback_handler: FallbackHandler | Callable[..., Any]
+    ) -> None:
+        """Have ``fallback_handler`` run when a step of this type is not retried any more."""
+        if not isinstance(fallback_handler, FallbackHandler):
+            fallback_handler = FallbackHandler(fallback_handler)
+        self._fallbacks[step_type] = fallback_handler
 
-def _clean(text: str) -> str:
-    """Text that JSON can hold, of bounded length."""
-    if len(text) > MAX_TEXT:
-        text = f"{text[: MAX_TEXT // 2]}\n... cut ...\n{text[-MAX_TEXT // 2 :]}"
-    return text.encode("utf-8", "backslashreplace").decode()
+    def register_error(
+        self,
+        error: type[BaseException] | str,
+        *,
+        category: str,
+        severity: ErrorSeverity | str = ErrorSeverity.MEDIUM,
+        retryable: bool,
+    ) -> None:
+        """Say what kind of error one is; the newest registration counts, before all built-in ones.
 
+        Args:
+            error: A class of exceptions, or a pattern that is searched for in their messages,
+                whatever the case of letters.
+            category: A word for reports.
+            severity: How much it matters.
+            retryable: Whether another attempt may help.
 
-_ENGINE = __name__.rpartition(".")[0]
+        Raises:
+            TypeError, ValueError, re.error: What is wrong with an argument.
+            UnencodableValue: A class that a worker process could not import.
+        """
+        kind = Classification(category, ErrorSeverity(severity), retryable)
+        if isinstance(error, str):
+            rule = Rule(kind, pattern=re.compile(error, re.IGNORECASE))
+        elif isinstance(error, type) and issubclass(error, BaseException):
+            rule = Rule(kind, kind=reference_of(error))
+        else:
+            raise TypeError(f"expected a class of exceptions or a pattern, not {error!r:.60}")
+        with self._lock:
+            self._rules = (*self._rules, rule)
 
-__all__ = ["Classification", "classify", "describe"]
+    def get_retry_policy(self, step_type: str) -> RetryPolicy:
+        """The policy of steps of this type."""
+        return self._policies.get(step_type, self.default_policy)
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """What was registered of errors, the newest last; for the engine."""
+        return self._rules
+
+    def policies_of(self, step_types: Iterable[str]) -> dict[str, RetryPolicy]:
+        """The registered policies of these types; for the engine."""
+        return {kind: self._policies[kind] for kind in step_types if kind in self._policies}
+
+    def fallbacks_of(self, step_types: Iterable[str]) -> Mapping[str, FallbackHandler]:
+        """The registered fallbacks of these types; for the engine."""
+        return {kind: self._fallbacks[kind] for kind in step_types if kind in self._fallbacks}
+
+    # -- what follows a failure --------------------------------------------------------------
+
+    def classify_error(self, error: BaseException) -> dict[str, Any]:
+        """The ``severity`` (:class:`ErrorSeverity`), ``category`` and ``retryable`` of an error.
+
+        By what was registered, then by the type of the exception, the system's error number, and
+        words of the message such as "timeout".
+        """
+        kind = classify(error, self._rules)
+        return {"severity": kind.severity, "category": kind.category, "retryable": kind.retryable}
+
+    def should_retry(
+        self, error: BaseException, attempt: int, policy: RetryPolicy | None = None
+    ) -> bool:
+        """Whether another attempt should follow attempt number ``attempt`` (from 1), which
+        raised ``error``. ``policy``: None for the default one."""
+        return self._retry_in(policy or self.default_policy, error, attempt, 0.0) is not None
+
+    def handle_step_failure(
+        self,
+        step: FailedStep,
+        error: BaseException,
+        *,
+        retry_policy: RetryPolicy | None = None,
+        attempt: int | None = None,
+    ) -> ErrorRecovery:
+        """Decide about a failure by the rule of the engine, for whoever runs steps without one.
+
+        Retries come first, then the fallback of the step's type, which is run.
+
+        Args:
+            step: The step that failed.
+            error: What it raised.
+            retry_policy: None: the step's own, else that of its type, else the default one.
+            attempt: Number of the attempt that failed, from 1. None: the failures of this step
+                object are counted, until it is given up or falls back.
+        """
+        policy = retry_policy or step.retry or self.get_retry_policy(step.step_type)
+        failures = self._count(step)
+        attempt = failures.count if attempt is None else attempt
+        kind = self.classify_error(error)
+        seconds = self._retry_in(policy, error, attempt, time.monotonic() - failures.since)
+        if seconds is not None:
+            return ErrorRecovery(True, seconds, RETRY, attempt, kind)
+        self.forget(step)
+        fallback = self._fallbacks.get(step.step_type)
+        if fallback is None:
+            return ErrorRecovery(False, 0.0, FAIL, attempt, kind, error=error)
+        try:
+            result = fallback(step, error)
+        except Exception as worse:
+            worse.__cause__ = worse.__cause__ or error
+            return ErrorRecovery(False, 0.0, FAIL, attempt, kind, error=worse)
+        return ErrorRecovery(False, 0.0, FALLBACK, attempt, kind, result=result)
+
+    def forget(self, step: FailedStep) -> None:
+        """Count the failures of this step object from the beginning: it has succeeded."""
+        with self._lock:
+            self._failures.pop(id(step), None)
+
+    def _count(self, step: FailedStep) -> _Failures:
+        with self._lock:
+            failures = self._failures.get(id(step))
+            if failures is None or failures.step() is not step:
+                failures = _Failures(ref(step, partial(self._gone, id(step))), time.monotonic())
+                self._failures[id(step)] = failures
+            failures.count += 1
+            return failures
+
+    def _gone(self, key: int, step: ref[Any]) -> None:
+        """The object is gone, and its place may be another's by now."""
+        failures = self._failures.get(key)
+        if failures is not None and failures.step is step:
+            del self._failures[key]
+
+    def _retry_in(
+        self, policy: RetryPolicy, error: BaseException, attempt: int, elapsed: float
+    ) -> float | None:
+        retryable = is_retryable(error, classify(error, self._rules), policy)
+        return retry_in(policy, retryable, attempt - 1, elapsed, random.random())

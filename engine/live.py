@@ -6,13 +6,14 @@ import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 from heapq import heappop, heappush
+from typing import Any
 
 import msgspec
 
 from ..events.codec import Value
 from ..events.definition import StepDefinition
 from ..events.errors import LogCorrupt
-from ..events.machines import PipelineStatus
+from ..events.machines import PipelineStatus, StepStatus
 from ..events.upcasters import Event
 from ..projections.progress import progress
 from ..projections.run import Run
@@ -20,8 +21,9 @@ from .attempt import Attempt
 from .backends.backend import Backend
 from .context import Context
 from .core.decide import may_start, retry_policy
+from .failure import FailureHandler, fall_back
 from .logger import logger
-from .model import Handler, fingerprint
+from .model import Given, fingerprint
 from .notify import Notifier
 from .requests import Submission
 from .result import PipelineFuture
@@ -59,10 +61,18 @@ class Owner:
     """An engine as the loop sees it: it owns runs under its id and carries them out."""
 
     def __init__(
-        self, owner_id: str, backend: Backend, *, executor: str, strict: bool, cancel_grace: float
+        self,
+        owner_id: str,
+        backend: Backend,
+        failures: FailureHandler,
+        *,
+        executor: str,
+        strict: bool,
+        cancel_grace: float,
     ) -> None:
         self.id = owner_id
         self.backend = backend
+        self.failures = failures
         self.executor = executor
         self.strict = strict
         self.cancel_grace = cancel_grace
@@ -85,7 +95,7 @@ class LiveRun:
     """A run that an owner in this process executes."""
 
     def __init__(
-        self, run: Run, owner: Owner, epoch: int, handlers: Mapping[str, Handler] | None = None
+        self, run: Run, owner: Owner, epoch: int, handlers: Mapping[str, Given] | None = None
     ) -> None:
         self.run = run
         self.owner = owner
@@ -145,7 +155,9 @@ class LiveRun:
         return ready[0][2] if ready else None
 
     def executor(self, i: int) -> str:
-        """Where a step's attempts are carried out."""
+        """Where a step's next attempt is carried out; a fallback in a thread, which has it."""
+        if self.run.state.steps[i].fallback:
+            return "thread"
         return self.run.graph.definition.steps[i].executor or self.owner.executor
 
     def attempt(self, i: int, context: Context, closing: threading.Event) -> Attempt:
@@ -156,7 +168,9 @@ class LiveRun:
             number=context.attempt,
             definition=definition,
             inputs=self._inputs(i),
-            handler=self._handler(definition),
+            given=self._given(definition),
+            rules=self.owner.failures.rules,
+            fallback=self._fallback(i),
             policy=retry_policy(self.run, i),
             artifacts=context.artifacts,
             allow_pickle=self.run.state.allow_pickle,
@@ -175,20 +189,32 @@ class LiveRun:
         values: dict[str, Value] = {}
         for j in before:
             output = state.steps[j].output
+            if output is None and state.steps[j].status is StepStatus.SKIPPED:
+                continue  # by its condition
             if output is None:
                 raise LogCorrupt(f"{self.run.stream}: no output of step {graph.name(j)!r}")
             values[graph.name(j)] = output
         return values if len(before) > 1 else values[graph.name(before[0])]
 
-    def _handler(self, definition: StepDefinition) -> Handler | None:
-        """The handler given with the pipeline, if any; a changed one is worth a warning."""
-        handler = self.handlers.get(definition.name)
-        if handler is not None and definition.fingerprint is not None:
+    def _given(self, definition: StepDefinition) -> Given:
+        """What was given with the pipeline; a changed handler is worth a warning."""
+        given = self.handlers.get(definition.name, Given())
+        if given.handler is not None and definition.fingerprint is not None:
             warning = f"step {definition.name!r}: its handler changed since the run was submitted"
-            if fingerprint(handler) != definition.fingerprint and warning not in self.warnings:
+            changed = fingerprint(given.handler) != definition.fingerprint
+            if changed and warning not in self.warnings:
                 self.warnings.append(warning)
                 logger().warning(warning, run=self.run.run_id)
-        return handler
+        return given
+
+    def _fallback(self, i: int) -> Callable[..., Any] | None:
+        """The fallback that is the attempt at this step, if it has come to that."""
+        state, kind = self.run.state, self.run.graph.definition.steps[i].type
+        step = state.steps[i]
+        if not step.fallback or step.error is None:
+            return None
+        known = self.owner.failures.fallbacks_of([kind]).get(kind)
+        return partial(fall_back, known or state.fallbacks[kind], step.error)
 
     def publish(self, now: int) -> None:
         """Tell those who wait how far the run is."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -16,6 +16,13 @@ from ..events.errors import PipelineValidationError, UnencodableValue, Unreadabl
 from ..events.references import reference_of, resolve_reference
 
 Handler = Callable[..., Any]
+
+
+class Given(NamedTuple):
+    """The callables that a pipeline brings along for a step."""
+
+    handler: Handler | None = None
+    when: Handler | None = None
 
 
 @dataclass
@@ -35,6 +42,11 @@ class PipelineStep:
             or took too long; the step fails instead.
         executor: ``"thread"``, or ``"process"``: in a process of its own, which can be killed and
             whose crash fails only the attempt; None: as the engine says.
+        when: A function of the step's input, or its ``module:qualname``: if it returns something
+            false, the step is skipped, and with it what has no input but through it. Asked at
+            every attempt, where the step runs.
+        resources: Amounts that must be free for the step to start, by type or id of a resource;
+            see :class:`ResourceScheduler`.
     """
 
     name: str
@@ -47,6 +59,8 @@ class PipelineStep:
     retry: RetryPolicy | None = None
     at_most_once: bool = False
     executor: str | None = None
+    when: Handler | str | None = None
+    resources: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -64,6 +78,14 @@ class Pipeline:
             if step.name == name:
                 return step
         raise KeyError(name)
+
+
+def given_by(step: PipelineStep) -> Given:
+    """What a step has that is callable."""
+    return Given(
+        step.handler if callable(step.handler) else None,
+        step.when if callable(step.when) else None,
+    )
 
 
 def handler_reference(handler: Handler | str | None) -> str | None:
@@ -142,6 +164,8 @@ def _define_step(step: PipelineStep, plain: Callable[[Any, str], Any]) -> StepDe
         retry=step.retry,
         at_most_once=step.at_most_once,
         executor=step.executor,
+        when=None if step.when is None else handler_reference(step.when) or "",
+        resources=dict(step.resources),
     )
 
 
@@ -172,6 +196,8 @@ def rebuild_step(step: StepDefinition, *, allow_pickle: bool = True) -> Pipeline
         retry=step.retry,
         at_most_once=step.at_most_once,
         executor=step.executor,
+        when=step.when,
+        resources=dict(step.resources),
     )
 
 
@@ -193,15 +219,52 @@ def find_handler(reference: str) -> Handler:
 
 def known_options() -> Iterable[str]:
     """The step options that are not a handler's configuration."""
-    return ("handler", "dependencies", "priority", "timeout", "retry", "at_most_once", "executor")
+    return (
+        "handler",
+        "dependencies",
+        "priority",
+        "timeout",
+        "retry",
+        "at_most_once",
+        "executor",
+        "when",
+        "resources",
+        *RESOURCE_OPTIONS,
+    )
+
+
+RESOURCE_OPTIONS = {
+    "cpu_cores": "cpu",
+    "memory_gb": "memory",
+    "gpu": "gpu",
+    "disk_gb": "disk",
+    "network_mbps": "network",
+}
+"""Options that each ask for an amount of a resource; ``resources`` asks for any."""
 
 
 EXECUTORS = ("thread", "process")
 """Where an attempt may be carried out."""
 
-RESERVED_OPTIONS = frozenset(
-    {"heartbeat_timeout", "when", "compensate", "deadline", "resources", "cache"}
-)
+
+def demand(resources: Mapping[str, float] | None, options: Mapping[str, float]) -> dict[str, float]:
+    """What a step asks for, by resource: that of ``resources`` and of ``RESOURCE_OPTIONS``.
+
+    Raises:
+        TypeError: Something is asked for twice, or ``resources`` is not a mapping.
+    """
+    if resources is not None and not isinstance(resources, Mapping):
+        raise TypeError(f"resources must be a mapping such as {{'cpu': 2}}, not {resources!r:.60}")
+    asked = dict(resources or {})
+    for option, amount in options.items():
+        name = RESOURCE_OPTIONS[option]
+        if name in asked:
+            raise TypeError(f"{option} and resources[{name!r}] ask for the same; give one of them")
+        asked[name] = amount
+    return {name: amount for name, amount in asked.items() if amount != 0}
+
+
+RESERVED_OPTIONS = frozenset({"heartbeat_timeout", "compensate", "deadline", "cache"})
 """Names kept for options to come; using one is an error, not silently configuration."""
 
 _NO_ARTIFACTS = MemoryArtifacts()

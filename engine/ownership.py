@@ -33,7 +33,7 @@ from .core import commands as c
 from .core.decide import decide, settle
 from .live import LiveRun, Owner, Waiter
 from .logger import logger
-from .model import Handler
+from .model import Given
 from .requests import Submission, Unfinished, claim_by, told_to, unfinished
 from .result import PipelineFuture, result_of
 
@@ -51,7 +51,7 @@ _control = msgspec.json.Decoder(c.Control)
 
 class _Followed(msgspec.Struct, frozen=True):
     owner: Owner
-    handlers: Mapping[str, Handler]
+    handlers: Mapping[str, Given]
     waiter: Waiter
 
 
@@ -138,7 +138,7 @@ class Ownership:
     # -- claiming ----------------------------------------------------------------------------
 
     def claim(
-        self, owner: Owner, run_id: str, handlers: Mapping[str, Handler], run: Run | None = None
+        self, owner: Owner, run_id: str, handlers: Mapping[str, Given], run: Run | None = None
     ) -> LiveRun:
         """Take over a run nobody owns; what was in flight is interrupted.
 
@@ -172,7 +172,7 @@ class Ownership:
     def recover(
         self,
         owner: Owner,
-        handlers: Mapping[str, Mapping[str, Handler]],
+        handlers: Mapping[str, Mapping[str, Given]],
         reply: Future[list[PipelineFuture]],
     ) -> None:
         """Take over every active run that nobody owns. ``handlers`` by pipeline name."""
@@ -196,7 +196,7 @@ class Ownership:
         run_id: str,
         command: c.Control,
         actor: str,
-        handlers: Mapping[str, Handler],
+        handlers: Mapping[str, Given],
         reply: Future[None],
     ) -> None:
         """Apply a command to a run, whoever owns it. The reply raises Refused or RunNotFound."""
@@ -215,7 +215,7 @@ class Ownership:
         run_id: str,
         command: c.Control,
         actor: str,
-        handlers: Mapping[str, Handler],
+        handlers: Mapping[str, Given],
     ) -> None:
         row = self._store.run(run_id)
         if row is None:
@@ -237,7 +237,7 @@ class Ownership:
         self._loop.record(live, decide(live.run, command, self._loop.now), actor)
 
     def attach(
-        self, owner: Owner, run_id: str, handlers: Mapping[str, Handler], waiter: Waiter
+        self, owner: Owner, run_id: str, handlers: Mapping[str, Given], waiter: Waiter
     ) -> None:
         """Have ``waiter`` told how a run ends, whoever executes it."""
         with told_to(waiter.future):
@@ -308,7 +308,7 @@ class Ownership:
             self._loop.touch(live)
 
     def follow(
-        self, run_id: str, owner: Owner, handlers: Mapping[str, Handler], waiter: Waiter
+        self, run_id: str, owner: Owner, handlers: Mapping[str, Given], waiter: Waiter
     ) -> None:
         """Wait for the end of a run that another process executes; take over if that one dies."""
         self._followed.setdefault(run_id, []).append(_Followed(owner, handlers, waiter))

@@ -14,7 +14,7 @@ from ..events.definition import PipelineDefinition
 from ..events.pipeline import PipelineSubmitted
 from ..projections.run import Run
 from .core.commands import Claim
-from .model import Handler
+from .model import Given
 
 
 class Submission(msgspec.Struct, frozen=True):
@@ -24,7 +24,7 @@ class Submission(msgspec.Struct, frozen=True):
     given: bool
     event: PipelineSubmitted
     definition: PipelineDefinition
-    handlers: Mapping[str, Handler]
+    handlers: Mapping[str, Given]
     actor: str
     warnings: list[str]
 

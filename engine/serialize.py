@@ -33,7 +33,15 @@ from ..events.codec import TAG, from_plain, to_plain
 from ..events.definition import RetryPolicy, RetryStrategy
 from ..events.errors import PipelineError, SerializationError, UnencodableValue, nearest
 from . import json_safe
-from .model import RESERVED_OPTIONS, Pipeline, PipelineStep, handler_reference
+from .model import (
+    RESERVED_OPTIONS,
+    RESOURCE_OPTIONS,
+    Handler,
+    Pipeline,
+    PipelineStep,
+    demand,
+    handler_reference,
+)
 
 MAX_TEXT = 64 * 2**20
 """Characters of a text; a pipeline of 100,000 steps has some 10 million."""
@@ -54,6 +62,13 @@ class _Step(msgspec.Struct, kw_only=True):
     retry: RetryPolicy | None = None
     at_most_once: bool = False
     executor: str | None = None
+    when: str | None = None
+    resources: dict[str, float] = {}
+    cpu_cores: float = 0
+    memory_gb: float = 0
+    gpu: float = 0
+    disk_gb: float = 0
+    network_mbps: float = 0
 
 
 class _Document(msgspec.Struct, kw_only=True):
@@ -122,7 +137,7 @@ def _step_plain(step: PipelineStep, place: str, allow_pickle: bool) -> dict[str,
     fields: dict[str, Any] = {
         "name": step.name,
         "type": step.step_type,
-        "handler": _handler(step, place),
+        "handler": _reference(step, step.handler, f"{place}.handler", "handler"),
         "dependencies": list(dependencies) if isinstance(dependencies, tuple) else dependencies,
         "config": step.config,
         "priority": step.priority,
@@ -130,11 +145,13 @@ def _step_plain(step: PipelineStep, place: str, allow_pickle: bool) -> dict[str,
         "retry": None if step.retry is None else _retry(step.retry, place),
         "at_most_once": step.at_most_once,
         "executor": step.executor,
+        "when": _reference(step, step.when, f"{place}.when", "condition"),
+        "resources": step.resources,
     }
     plain: dict[str, Any] = {}
     for key, value in fields.items():
         if key not in _DEFAULTS or value != _DEFAULTS[key]:
-            write = _plain_items if key == "config" else _plain
+            write = _plain_items if key in ("config", "resources") else _plain
             plain[key] = write(value, f"{place}.{key}", allow_pickle)
     return plain
 
@@ -147,15 +164,20 @@ _DEFAULTS: dict[str, Any] = {
     "retry": None,
     "at_most_once": False,
     "executor": None,
+    "when": None,
+    "resources": {},
 }
 
 
-def _handler(step: PipelineStep, place: str) -> str | None:
-    reference = handler_reference(step.handler)
-    if reference is None and step.handler is not None:
+def _reference(
+    step: PipelineStep, function: Handler | str | None, place: str, role: str
+) -> str | None:
+    reference = handler_reference(function)
+    if reference is None and function is not None:
+        mend = ", or register it for its step type" if role == "handler" else ""
         raise SerializationError(
-            f"{place}.handler: the handler of step {step.name!r} cannot be found again by name "
-            f"({step.handler!r}); define it with def in a module, or register it for its step type"
+            f"{place}: the {role} of step {step.name!r} cannot be found again by name "
+            f"({function!r}); define it with def in a module{mend}"
         )
     return reference
 
@@ -223,7 +245,7 @@ def _read(plain: Any, allow_pickle: bool) -> Pipeline:
 def _pipeline(document: _Document) -> Pipeline:
     pipeline = Pipeline(document.name, [], document.metadata, document.parallelism)
     before: list[str] = []
-    for step in document.steps:
+    for number, step in enumerate(document.steps):
         pipeline.steps.append(
             PipelineStep(
                 name=step.name,
@@ -236,10 +258,20 @@ def _pipeline(document: _Document) -> Pipeline:
                 retry=step.retry,
                 at_most_once=step.at_most_once,
                 executor=step.executor,
+                when=step.when,
+                resources=_demand(step, number),
             )
         )
         before = [step.name]
     return pipeline
+
+
+def _demand(step: _Step, number: int) -> dict[str, float]:
+    usual = {option: getattr(step, option) for option in RESOURCE_OPTIONS}
+    try:
+        return demand(step.resources, {option: n for option, n in usual.items() if n != 0})
+    except TypeError as error:
+        raise SerializationError(f"steps[{number}]: {error}") from None
 
 
 def _decoded(

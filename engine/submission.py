@@ -9,7 +9,8 @@ from ..events.artifacts import Artifacts, digest_of
 from ..events.codec import Value, encode
 from ..events.definition import PipelineDefinition, RetryPolicy
 from ..events.pipeline import Origin, PipelineSubmitted
-from .model import Handler, Pipeline, definition_bytes
+from .failure import FailureHandler
+from .model import Given, Pipeline, definition_bytes, given_by
 
 
 def submitted(
@@ -21,6 +22,7 @@ def submitted(
     priority: int,
     on_failure: str,
     retry: RetryPolicy | None,
+    failures: FailureHandler,
     allow_pickle: bool,
     origin: Origin | None,
 ) -> PipelineSubmitted:
@@ -30,6 +32,8 @@ def submitted(
         UnencodableValue: ``data`` cannot be recorded.
         LogUnavailable: The artifact cannot be written.
     """
+    types = {step.type for step in definition.steps}
+    fallbacks = failures.fallbacks_of(types)
     return PipelineSubmitted(
         name=definition.name,
         definition=Value.of_text(definition_bytes(definition), artifacts),
@@ -40,14 +44,16 @@ def submitted(
         priority=priority,
         parallelism=definition.parallelism,
         retry=retry,
+        policies=failures.policies_of(types),
+        fallbacks={kind: fallback.reference for kind, fallback in fallbacks.items()},
         allow_pickle=allow_pickle,
         origin=origin,
     )
 
 
-def handlers_of(pipeline: Pipeline) -> dict[str, Handler]:
+def handlers_of(pipeline: Pipeline) -> dict[str, Given]:
     """The callables that a pipeline brings along, by step."""
-    return {step.name: step.handler for step in pipeline.steps if callable(step.handler)}
+    return {step.name: given for step in pipeline.steps if any(given := given_by(step))}
 
 
 def _without_fingerprints(definition: PipelineDefinition) -> PipelineDefinition:

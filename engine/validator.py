@@ -16,7 +16,15 @@ from ..events.definition import RetryPolicy
 from ..events.errors import HandlerNotFound, nearest
 from .core import graph as graphs
 from .findings import Finding, Findings, ValidationResult
-from .model import EXECUTORS, Pipeline, PipelineStep, handler_reference, known_options
+from .model import (
+    EXECUTORS,
+    Given,
+    Pipeline,
+    PipelineStep,
+    given_by,
+    handler_reference,
+    known_options,
+)
 
 Known = Callable[[PipelineStep], bool]
 
@@ -323,11 +331,11 @@ def _suspicious(pipeline: Pipeline) -> Iterator[Finding]:
 # Handlers
 
 
-def _is_sendable(handler: Any) -> bool:
-    from .backends.remote import pickle_handler
+def _is_sendable(given: Given) -> bool:
+    from .backends.remote import pickle_given
 
     try:
-        pickle_handler("", handler)
+        pickle_given("", given)
     except HandlerNotFound:
         return False
     return True
@@ -346,7 +354,7 @@ def _handlers(pipeline: Pipeline, known: Known, hint: _Hints) -> Iterator[Findin
         if not isinstance(step.handler, str) and not callable(step.handler):
             continue  # reported with the options
         reference = handler_reference(step.handler)
-        if step.executor == "process" and reference is None and not _is_sendable(step.handler):
+        if step.executor == "process" and reference is None and not _is_sendable(given_by(step)):
             message = (
                 "the step runs in a process, where its handler cannot be found; define it at the "
                 "top level of a module, or use executor='thread'"

@@ -76,6 +76,9 @@ class StepDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
     retry: RetryPolicy | None = None
     at_most_once: bool = False
     executor: str | None = None
+    when: str | None = None
+    """``module:qualname`` of its condition; empty for one that can only be given."""
+    resources: dict[str, float] = {}
 
 
 class PipelineDefinition(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -106,6 +106,10 @@ class RunFailed(PipelineError):
     """Raised by :meth:`ExecutionResult.raise_for_status` for a run without success."""
 
 
+class RecordedError(PipelineError):
+    """An error that was read from the log and whose own class is not to be had here."""
+
+
 class HandlerNotFound(PipelineError):
     """A step whose handler cannot be found in this process."""
 

@@ -10,8 +10,9 @@ of an event; the table below is the only place that says what may happen. Whoeve
 * A **pipeline** goes from PENDING (submitted, nobody's) to RUNNING (claimed by an owner). Control
   rises in severity: pause < stop < cancel. PAUSING, STOPPING and CANCELLING *drain*: nothing new
   starts, and the final event comes when nothing is in flight any more.
-* A **step** is PENDING until it starts. A failure is always recorded as FAILED first; a retry is
-  a second event that says when. A lost owner interrupts a step, which makes it PENDING again.
+* A **step** is PENDING until it starts; WAITING says that only resources are missing. A failure
+  is always recorded as FAILED first; a retry is a second event that says when, a fallback one that
+  makes the step PENDING again, as does a lost owner, which interrupts it.
 * Some events of the pipeline imply transitions of many steps (cancelling 100,000 pending steps is
   one event). They stand in the step's table as well, under the pipeline's event.
 
@@ -58,6 +59,7 @@ class StepStatus(StrEnum):
     """State of a step within a run."""
 
     PENDING = "pending"
+    WAITING = "waiting"
     RUNNING = "running"
     RETRYING = "retrying"
     COMPLETED = "completed"
@@ -107,19 +109,21 @@ PIPELINE_ROWS: tuple[Row, ...] = (
 )
 
 STEP_ROWS: tuple[Row, ...] = (
-    Row((_S.PENDING, _S.RETRYING), "StepStarted", _S.RUNNING),
+    Row((_S.PENDING, _S.RETRYING), "StepQueued", _S.WAITING),
+    Row((_S.PENDING, _S.RETRYING, _S.WAITING), "StepStarted", _S.RUNNING),
     Row((_S.RUNNING,), "StepProgressed", None),
     Row((_S.RUNNING,), "StepCheckpointed", None),
     Row((_S.RUNNING,), "StepYielded", _S.PENDING),
     Row((_S.RUNNING,), "StepCompleted", _S.COMPLETED),
-    Row((_S.RUNNING,), "StepFailed", _S.FAILED),
+    Row((_S.RUNNING, _S.WAITING), "StepFailed", _S.FAILED),
     Row((_S.RUNNING,), "StepTimedOut", _S.FAILED),
     Row((_S.FAILED,), "StepRetryScheduled", _S.RETRYING),
+    Row((_S.FAILED,), "StepFallbackScheduled", _S.PENDING),
     Row((_S.RUNNING,), "StepInterrupted", _S.PENDING),
-    Row((_S.PENDING, _S.RETRYING), "StepSkipped", _S.SKIPPED),
+    Row((_S.PENDING, _S.RETRYING, _S.RUNNING), "StepSkipped", _S.SKIPPED),
     Row((_S.RUNNING, _S.RETRYING), "StepCancelled", _S.CANCELLED),
     # Implied for many steps at once by an event of their pipeline.
-    Row((_S.PENDING, _S.RETRYING), "PipelineCancelled", _S.CANCELLED),
+    Row((_S.PENDING, _S.RETRYING, _S.WAITING), "PipelineCancelled", _S.CANCELLED),
     Row((_S.FAILED, _S.CANCELLED, _S.SKIPPED), "PipelineResumed", _S.PENDING),
 )
 

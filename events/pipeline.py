@@ -31,7 +31,10 @@ class PipelineSubmitted(msgspec.Struct, frozen=True, omit_defaults=True):
         on_failure: ``stop`` (nothing new starts) or ``continue`` (independent branches go on).
         priority: Among runs of one engine, higher ones get free workers first.
         parallelism: Most steps of this run in flight at once.
-        retry: The policy of steps that have none of their own.
+        retry: The policy of steps that have none of their own, nor of their type.
+        policies: Policies by step type.
+        fallbacks: The step types that have a fallback, with its ``module:qualname``; empty for one
+            that can only be given.
         allow_pickle: Whether values may be recorded as pickles.
         origin: Where the pipeline came from, if it was loaded from somewhere.
     """
@@ -45,6 +48,8 @@ class PipelineSubmitted(msgspec.Struct, frozen=True, omit_defaults=True):
     priority: int = 0
     parallelism: int | None = None
     retry: RetryPolicy | None = None
+    policies: dict[str, RetryPolicy] = {}
+    fallbacks: dict[str, str] = {}
     allow_pickle: bool = True
     origin: Origin | None = None
 

@@ -69,8 +69,18 @@ def m001_log(db: Database) -> None:
     db.table("members").create(
         {"id": str, "host": str, "pid": int, "expires": int, "address": str}, pk="id"
     )
+    _create_views(db)
+
+
+@migrations()
+def m002_views(db: Database) -> None:
+    """Steps may wait for resources, and be skipped by a condition."""
+    _create_views(db)
+
+
+def _create_views(db: Database) -> None:
     for name, query in VIEWS.items():
-        db.create_view(name, query)
+        db.create_view(name, query, replace=True)
 
 
 def _time(column: str) -> str:
@@ -97,16 +107,18 @@ VIEWS = {
     # The newest event of each step decides; a later resume or cancel of the run overrules it.
     "steps": f"""
         SELECT run_id, step,
-               CASE WHEN status IN ('failed', 'cancelled', 'skipped') AND version <
+               CASE WHEN status IN ('failed', 'cancelled', 'skipped')
+                         AND coalesce(reason, '') != 'condition' AND version <
                          coalesce((SELECT max(version) FROM events r WHERE r.stream = s.stream
                                    AND r.type = 'PipelineResumed'), 0) THEN 'pending'
-                    WHEN status IN ('pending', 'retrying') AND EXISTS (
+                    WHEN status IN ('pending', 'retrying', 'waiting') AND EXISTS (
                          SELECT 1 FROM directory d WHERE d.run_id = s.run_id
                          AND d.status = 'cancelled') THEN 'cancelled'
                     ELSE status END AS status,
                attempt, {_time("at")} AS changed, version
         FROM (SELECT stream, substr(stream, 5) AS run_id,
                      json_extract(payload, '$.step') AS step,
+                     json_extract(payload, '$.reason') AS reason,
                      CASE type {_status_of_type()} END AS status,
                      max(json_extract(payload, '$.attempt')) OVER (
                          PARTITION BY stream, json_extract(payload, '$.step')) AS attempt,

@@ -12,7 +12,9 @@ class StepStarted(msgspec.Struct, frozen=True, omit_defaults=True):
     """An attempt was handed to a worker.
 
     ``inputs`` are the versions, in this stream, of the events whose outputs it receives, in the
-    order of its dependencies; empty for a root, which receives the run's input.
+    order of its dependencies, 0 for one that was skipped; empty for a root, which receives the
+    run's input. ``grants`` are the amounts of resources it runs under, by resource, and ``gpus``
+    the indices of its GPUs. ``fallback``: the fallback of its type runs, not the step's handler.
     """
 
     step: str
@@ -20,6 +22,16 @@ class StepStarted(msgspec.Struct, frozen=True, omit_defaults=True):
     worker: str
     inputs: tuple[int, ...] = ()
     backend: str = "thread"
+    grants: dict[str, float] = {}
+    gpus: tuple[int, ...] = ()
+    fallback: bool = False
+
+
+class StepQueued(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The step could start, but the resources it needs are taken, or the starts of its type
+    limited: it waits for them in the queue of their pool."""
+
+    step: str
 
 
 class StepProgressed(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -69,7 +81,8 @@ class StepCompleted(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class StepFailed(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The attempt raised, its output could not be recorded, or its worker was lost."""
+    """The attempt raised, its output could not be recorded, or its worker was lost; or a step that
+    waited for resources can never have them."""
 
     step: str
     attempt: int
@@ -96,6 +109,12 @@ class StepRetryScheduled(msgspec.Struct, frozen=True, omit_defaults=True):
     due: int
 
 
+class StepFallbackScheduled(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The step is not retried: the fallback of its type answers the error, as its next attempt."""
+
+    step: str
+
+
 class StepInterrupted(msgspec.Struct, frozen=True, omit_defaults=True):
     """The attempt's owner was lost; whether its effects happened is unknown."""
 
@@ -104,11 +123,14 @@ class StepInterrupted(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class StepSkipped(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The step will not run: ``reason`` is ``upstream`` if ``cause``, a step before it, failed."""
+    """The step will not run: ``reason`` is ``upstream`` if ``cause``, a step before it, failed;
+    ``condition`` if its condition is false, as ``attempt`` found, or that of ``cause``, without
+    which it has no input."""
 
     step: str
     reason: str
     cause: str | None = None
+    attempt: int = 0
 
 
 class StepCancelled(msgspec.Struct, frozen=True, omit_defaults=True):

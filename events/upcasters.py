@@ -30,6 +30,7 @@ PipelineEvent = (
 )
 StepEvent = (
     step.StepStarted
+    | step.StepQueued
     | step.StepProgressed
     | step.StepCheckpointed
     | step.StepYielded
@@ -37,6 +38,7 @@ StepEvent = (
     | step.StepFailed
     | step.StepTimedOut
     | step.StepRetryScheduled
+    | step.StepFallbackScheduled
     | step.StepInterrupted
     | step.StepSkipped
     | step.StepCancelled

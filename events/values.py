@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 import msgspec
+
+
+class ErrorSeverity(StrEnum):
+    """How much an error matters."""
+
+    LOW = "low"
+    """It can be ignored, or passes by itself."""
+    MEDIUM = "medium"
+    """It may affect what the step does."""
+    HIGH = "high"
+    """It affects what the step does: a mistake in the program, a lost process."""
+    CRITICAL = "critical"
+    """Somebody should look at once: no memory, no disk, a damaged log."""
 
 
 class ErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -13,7 +28,7 @@ class ErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True):
         message: Its text.
         category: Kind of trouble: ``network``, ``timeout``, ``resource``, ``data``,
             ``programming``, ``worker_lost``, ``unknown``...
-        severity: ``low``, ``medium``, ``high`` or ``critical``.
+        severity: See :class:`ErrorSeverity`.
         retryable: Whether another attempt may help.
         traceback: As Python prints it, the chain of causes included.
         causes: ``type: message`` of what led to it, nearest first.
@@ -22,7 +37,7 @@ class ErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     type: str
     message: str
     category: str = "unknown"
-    severity: str = "medium"
+    severity: ErrorSeverity = ErrorSeverity.MEDIUM
     retryable: bool = False
     traceback: str | None = None
     causes: tuple[str, ...] = ()

@@ -25,7 +25,7 @@ from ..events.upcasters import Event
 from .graph import Graph
 from .state import RunState, StepState
 
-FOLD = 1
+FOLD = 2
 """Version of this fold; snapshots of another version are ignored."""
 
 
@@ -130,6 +130,8 @@ class Run:
         state.priority = event.priority
         state.parallelism = event.parallelism
         state.retry = event.retry
+        state.policies = event.policies
+        state.fallbacks = event.fallbacks
         state.allow_pickle = event.allow_pickle
         state.submitted_at = at
         state.steps = [
@@ -164,6 +166,7 @@ class Run:
         step.status = STEP_TABLE[step.status, "PipelineResumed"]
         step.retries = step.interruptions = step.first_at = step.ended_at = 0
         step.error = step.reason = None
+        step.fallback = False
         step.done = step.total = step.message = None
         if not step.remaining:
             self._make_ready(i)
@@ -189,6 +192,7 @@ class Run:
                 state.cancelled += 1
         state.ready.clear()
         state.retrying.clear()
+        state.waiting.clear()
 
     # -- what events of a step do ------------------------------------------------------------
 
@@ -202,6 +206,12 @@ class Run:
         step.done = step.total = step.message = None
         state.running[i] = event.attempt
         state.retrying.pop(i, None)
+        state.waiting.pop(i, None)
+        self._drop_stale()
+
+    def _queued(self, event: s.StepQueued, i: int, step: StepState, version: int, at: int) -> None:
+        self.state.waiting[i] = version
+        self.state.retrying.pop(i, None)
         self._drop_stale()
 
     def _progressed(
@@ -240,11 +250,7 @@ class Run:
             after.remaining -= 1
             if not after.remaining and after.status is StepStatus.PENDING:
                 self._make_ready(j)
-        for j in graph.dependencies[i]:
-            before = steps[j]
-            before.takers -= 1
-            if not before.takers:
-                before.output = None  # its last dependent has taken it
+        self._taken(i)
 
     def _failed(
         self, event: s.StepFailed | s.StepTimedOut, i: int, step: StepState, version: int, at: int
@@ -252,6 +258,7 @@ class Run:
         self._over(i, step, at)
         step.error = event.error
         step.interruptions = 0
+        self.state.waiting.pop(i, None)
         self.state.failed[i] = version
 
     def _retry_scheduled(
@@ -263,6 +270,13 @@ class Run:
         state.retrying[i] = event.due
         state.retried += 1
 
+    def _fallback_scheduled(
+        self, event: s.StepFallbackScheduled, i: int, step: StepState, version: int, at: int
+    ) -> None:
+        step.fallback = True
+        del self.state.failed[i]
+        self._make_ready(i)
+
     def _interrupted(
         self, event: s.StepInterrupted, i: int, step: StepState, version: int, at: int
     ) -> None:
@@ -273,10 +287,12 @@ class Run:
     def _skipped(
         self, event: s.StepSkipped, i: int, step: StepState, version: int, at: int
     ) -> None:
+        self._over(i, step, at)
         step.reason = event.reason
-        step.ended_at = at
         self.state.skipped += 1
         self.state.retrying.pop(i, None)
+        if event.reason == "condition":
+            self._passed_over(i)
         self._drop_stale()
 
     def _cancelled(
@@ -288,6 +304,29 @@ class Run:
         self.state.retrying.pop(i, None)
 
     # -- helpers -----------------------------------------------------------------------------
+
+    def _passed_over(self, i: int) -> None:
+        """What follows a step that its condition skips does not wait for it. It runs with what
+        its other dependencies give; without any it is skipped too, by an event of its own."""
+        graph, steps = self.graph, self.state.steps
+        for j in graph.dependents[i]:
+            after = steps[j]
+            after.remaining -= 1
+            if not after.remaining and after.status is StepStatus.PENDING and self.has_input(j):
+                self._make_ready(j)
+        self._taken(i)
+
+    def has_input(self, i: int) -> bool:
+        """Whether a step that depends on others has got something from one of them."""
+        steps = self.state.steps
+        return any(steps[j].status is StepStatus.COMPLETED for j in self.graph.dependencies[i])
+
+    def _taken(self, i: int) -> None:
+        for j in self.graph.dependencies[i]:
+            before = self.state.steps[j]
+            before.takers -= 1
+            if not before.takers:
+                before.output = None  # its last dependent has taken it
 
     def _over(self, i: int, step: StepState, at: int) -> None:
         step.ended_at = at
@@ -327,6 +366,7 @@ _PIPELINE_FOLDS: dict[type[Any], Callable[[Run, Any, int], None]] = {
 }
 _STEP_FOLDS: dict[type[Any], Callable[[Run, Any, int, StepState, int, int], None]] = {
     s.StepStarted: Run._started,
+    s.StepQueued: Run._queued,
     s.StepProgressed: Run._progressed,
     s.StepCheckpointed: Run._checkpointed,
     s.StepYielded: Run._yielded,
@@ -334,6 +374,7 @@ _STEP_FOLDS: dict[type[Any], Callable[[Run, Any, int, StepState, int, int], None
     s.StepFailed: Run._failed,
     s.StepTimedOut: Run._failed,
     s.StepRetryScheduled: Run._retry_scheduled,
+    s.StepFallbackScheduled: Run._fallback_scheduled,
     s.StepInterrupted: Run._interrupted,
     s.StepSkipped: Run._skipped,
     s.StepCancelled: Run._cancelled,

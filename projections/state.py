@@ -38,6 +38,8 @@ class StepState(msgspec.Struct, array_like=True):
     message: str | None = None
     checkpoints: dict[str, Value] = {}
     """What its attempts have saved, until it completes."""
+    fallback: bool = False
+    """Its fallback runs, or is to run, in answer to ``error``."""
 
 
 class RunState(msgspec.Struct):
@@ -54,6 +56,8 @@ class RunState(msgspec.Struct):
     priority: int = 0
     parallelism: int | None = None
     retry: RetryPolicy | None = None
+    policies: dict[str, RetryPolicy] = {}
+    fallbacks: dict[str, str] = {}
     allow_pickle: bool = True
     submitted_at: int = 0
     started_at: int = 0
@@ -70,6 +74,8 @@ class RunState(msgspec.Struct):
     """Steps in flight, with their attempt."""
     retrying: dict[int, int] = {}
     """Steps that wait for a retry, with their due time."""
+    waiting: dict[int, int] = {}
+    """Steps that wait for resources, with the version of the event that queued them."""
     failed: dict[int, int] = {}
     """Failed steps, with the version of the event that failed them."""
     completed: int = 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from ..events.machines import NEW, PipelineStatus, StepStatus
@@ -19,7 +21,7 @@ class StepReport(msgspec.Struct, frozen=True):
     seconds: float
     """Duration of the last attempt, so far if it runs."""
     waits_for: str | None = None
-    """Why it has not started: what it depends on, a retry, a pause."""
+    """Why it has not started: what it depends on, resources, a retry, a pause."""
     error: str | None = None
     done: float | None = None
     total: float | None = None
@@ -79,14 +81,25 @@ def _waits_for(run: Run, i: int, step: StepState, now: int) -> str | None:
         if state.halted_at:
             return f"retry {step.retries}, once the run goes on"
         return f"retry {step.retries} in {max(0.0, (state.retrying[i] - now) / 1e9):.1f} s"
+    if step.status is StepStatus.WAITING:
+        return f"resources: {amounts(graph.definition.steps[i].resources)}"
     if step.status is not StepStatus.PENDING:
         return None
     if step.remaining:
-        first = next(
-            j for j in graph.dependencies[i] if state.steps[j].status is not StepStatus.COMPLETED
-        )
+        first = next(j for j in graph.dependencies[i] if not _is_done(state.steps[j]))
         more = f" and {step.remaining - 1} more" if step.remaining > 1 else ""
         return f"step {graph.name(first)!r}{more}"
     if state.halted_at:
         return "the run to go on"
-    return "a free worker"
+    return "a free worker for its fallback" if step.fallback else "a free worker"
+
+
+def _is_done(step: StepState) -> bool:
+    skipped = step.status is StepStatus.SKIPPED and step.reason == "condition"
+    return skipped or step.status is StepStatus.COMPLETED
+
+
+def amounts(resources: Mapping[str, float]) -> str:
+    """Resources as text, such as ``4 cpu, 16 memory``; of none: the rate of its type is limited."""
+    listing = ", ".join(f"{amount:g} {name}" for name, amount in resources.items())
+    return listing or "a start, since those of its type are limited"

@@ -22,7 +22,7 @@ class Attempt(msgspec.Struct):
     start: int
     end: int = 0
     outcome: str = "running"
-    """``completed failed timed_out interrupted cancelled abandoned`` or ``running``."""
+    """``completed failed timed_out yielded interrupted cancelled abandoned skipped running``."""
     error: str | None = None
 
 
@@ -62,4 +62,5 @@ _OUTCOMES: dict[type[Any], str] = {
     s.StepYielded: "yielded",
     s.StepInterrupted: "interrupted",
     s.StepCancelled: "cancelled",
+    s.StepSkipped: "skipped",
 }

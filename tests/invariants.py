@@ -18,6 +18,7 @@ ENDS_ATTEMPT = {
     "StepYielded",
     "StepInterrupted",
     "StepCancelled",
+    "StepSkipped",
 }
 
 
@@ -51,7 +52,7 @@ def check_history(envelopes: list[Envelope]) -> None:
             assert event.step not in open_attempts, f"two attempts of {event.step} at once"
             assert event.attempt == attempts[event.step] + 1, "attempts must count up"
             attempts[event.step] = open_attempts[event.step] = event.attempt
-        elif envelope.type in ENDS_ATTEMPT:
+        elif envelope.type in ENDS_ATTEMPT and (event.step in open_attempts or event.attempt):
             assert open_attempts.pop(event.step, None) == event.attempt, "an attempt ended twice"
             if envelope.type == "StepCompleted":
                 completed.add(event.step)

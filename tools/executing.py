@@ -15,7 +15,7 @@ import msgspec
 from ..engine.core.commands import Control, Resume
 from ..engine.core.decide import decide
 from ..engine.execution import ExecutionEngine
-from ..engine.model import Handler, Pipeline, PipelineStep
+from ..engine.model import Given, Pipeline, PipelineStep, given_by
 from ..engine.result import PipelineFuture
 from ..engine.steps import registry
 from ..events.directory import RunRow
@@ -176,7 +176,7 @@ def resume(
     member = holder(log.store, row)
     check_admitted(log.store, row, Resume())
     with Interrupts() as interrupts:
-        handlers: Mapping[str, Handler] = {}
+        handlers: Mapping[str, Given] = {}
         if member is None:
             handlers = handlers_for(log.store, row, pipeline, strict=not options.lenient)
         engine = options.engine(log)
@@ -191,7 +191,7 @@ def resume(
 
 def handlers_for(
     store: Store, row: RunRow, pipeline: Pipeline | None, *, strict: bool
-) -> dict[str, Handler]:
+) -> dict[str, Given]:
     """The handlers of a run's steps that cannot be found by name, from the pipeline given or from
     where the run came from.
 
@@ -200,7 +200,7 @@ def handlers_for(
     """
     pipeline = pipeline or _original(store, row)
     steps = pipeline.steps if pipeline else []
-    handlers = {step.name: step.handler for step in steps if callable(step.handler)}
+    handlers = {step.name: given for step in steps if any(given := given_by(step))}
     _check_handlers(load_run(store, row.run_id), handlers, strict=strict)
     return handlers
 
@@ -218,17 +218,21 @@ def _original(store: Store, row: RunRow) -> Pipeline | None:
         return None
 
 
-def _check_handlers(run: Run, given: Mapping[str, Handler], *, strict: bool) -> None:
+def _check_handlers(run: Run, given: Mapping[str, Given], *, strict: bool) -> None:
     """Better not to begin than to fail a run that could go on elsewhere."""
     seen = set()
     for definition, state in zip(run.graph.definition.steps, run.state.steps, strict=True):
-        kind = (definition.handler, definition.type)
-        if state.status is StepStatus.COMPLETED or definition.name in given or kind in seen:
+        here = given.get(definition.name, Given())
+        step = PipelineStep(definition.name, definition.type)
+        step.handler = here.handler or definition.handler
+        step.when = here.when or definition.when
+        kind = (step.handler or definition.type, step.when)
+        if state.status is StepStatus.COMPLETED or kind in seen:
             continue
         seen.add(kind)
-        step = PipelineStep(definition.name, definition.type, handler=definition.handler)
         try:
             problem = None if registry.resolve(step) else registry.missing(step.step_type)
+            registry.condition(step)
         except HandlerNotFound as error:
             problem = str(error.__cause__ or error).partition("; make the module")[0]
         if problem and (strict or definition.handler):

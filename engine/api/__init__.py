@@ -12,6 +12,7 @@ from semantica.pipeline.engine.builder import PipelineBuilder
 from semantica.pipeline.engine.context import AttemptCancelled, Context
 from semantica.pipeline.engine.core.commands import Refused
 from semantica.pipeline.engine.execution import ExecutionEngine
+from semantica.pipeline.engine.failure import ErrorRecovery, FailureHandler, FallbackHandler
 from semantica.pipeline.engine.findings import ValidationResult
 from semantica.pipeline.engine.model import Pipeline, PipelineStep
 from semantica.pipeline.engine.result import ExecutionResult, PipelineFuture
@@ -32,6 +33,7 @@ from semantica.pipeline.events.errors import (
     NotALog,
     PipelineError,
     PipelineValidationError,
+    RecordedError,
     RunConflict,
     RunFailed,
     RunNotFound,
@@ -42,6 +44,7 @@ from semantica.pipeline.events.errors import (
 )
 from semantica.pipeline.events.machines import PipelineStatus, StepStatus
 from semantica.pipeline.events.pipeline import Origin
+from semantica.pipeline.events.values import ErrorSeverity
 from semantica.pipeline.projections.progress import Progress
 
 __all__ = [
@@ -55,6 +58,11 @@ __all__ = [
     "RetryPolicy",
     "RetryStrategy",
     "ValidationResult",
+    # failures
+    "ErrorRecovery",
+    "ErrorSeverity",
+    "FailureHandler",
+    "FallbackHandler",
     # executing
     "ExecutionEngine",
     "ExecutionResult",
@@ -80,6 +88,7 @@ __all__ = [
     "NotALog",
     "PipelineError",
     "PipelineValidationError",
+    "RecordedError",
     "Refused",
     "RunConflict",
     "RunFailed",

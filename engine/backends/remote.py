@@ -18,10 +18,11 @@ from ...events.codec import Value
 from ...events.definition import RetryPolicy, StepDefinition
 from ...events.errors import AppendRefused, HandlerNotFound
 from ..attempt import Attempt, Report, carry_out, failed
+from ..classify import Rule
 from ..clock import SystemClock
 from ..context import AttemptCancelled, Context
 from ..core.commands import Command
-from ..model import PipelineStep
+from ..model import Given, PipelineStep
 from ..steps import registry
 from .child import Channel, survives_pickling
 from .worker_process import WorkerProcess
@@ -37,7 +38,8 @@ class Task(msgspec.Struct, frozen=True):
     inputs: Mapping[str, Value] | Value
     policy: RetryPolicy | None
     checkpoints: Mapping[str, Value]
-    handler: bytes
+    rules: tuple[Rule, ...]
+    given: bytes
     """A pickle, so that an error in loading it is the attempt's."""
     artifacts: FileArtifacts | None
     """None: they are in the memory of the process that sends the task."""
@@ -105,27 +107,28 @@ def carry_out_in(process: Callable[[], WorkerProcess], attempt: Attempt, report:
     """As :func:`carry_out`, in a worker process, which ``process`` gives."""
     began = time.perf_counter()
     try:
-        handler = _handler(attempt)
-        if handler is None and not attempt.strict:
+        given = _given(attempt)
+        if given.handler is None and not attempt.strict:
             carry_out(attempt, report, lambda: None)  # its input is its output
             return
         serial = next(_serials)
-        task = _pickled(attempt, handler, serial)
+        task = _pickled(attempt, given, serial)
         outcome = _converse(process(), attempt, task, serial)
     except BaseException as error:  # pickling what a user made may raise anything
         outcome = failed(attempt, error, time.perf_counter() - began)
     report(outcome)
 
 
-def _handler(attempt: Attempt) -> Any:
+def _given(attempt: Attempt) -> Given:
     definition = attempt.definition
-    step = PipelineStep(definition.name, definition.type, handler=definition.handler)
-    step.handler = attempt.handler or step.handler
-    return registry.resolve(step)
+    step = PipelineStep(definition.name, definition.type)
+    step.handler = attempt.given.handler or definition.handler
+    step.when = attempt.given.when or definition.when
+    return Given(registry.resolve(step), registry.condition(step))
 
 
-def _pickled(attempt: Attempt, handler: Any, serial: int) -> bytes:
-    if handler is None:
+def _pickled(attempt: Attempt, given: Given, serial: int) -> bytes:
+    if given.handler is None:
         kind = attempt.definition.type
         raise HandlerNotFound(f"step {attempt.definition.name!r}: {registry.missing(kind)}")
     artifacts = attempt.artifacts
@@ -137,7 +140,8 @@ def _pickled(attempt: Attempt, handler: Any, serial: int) -> bytes:
         inputs=attempt.inputs,
         policy=attempt.policy,
         checkpoints=attempt.context.checkpoints,
-        handler=pickle_handler(attempt.definition.name, handler),
+        rules=attempt.rules,
+        given=pickle_given(attempt.definition.name, given),
         artifacts=artifacts if isinstance(artifacts, FileArtifacts) else None,
         allow_pickle=attempt.allow_pickle,
         run_id=attempt.context.run_id,
@@ -145,12 +149,12 @@ def _pickled(attempt: Attempt, handler: Any, serial: int) -> bytes:
     return pickle.dumps(partial(_serve, task))
 
 
-def pickle_handler(step: str, handler: Any) -> bytes:
-    """A handler as it is sent to a worker process. Raises HandlerNotFound."""
+def pickle_given(step: str, given: Given) -> bytes:
+    """Handler and condition as they are sent to a worker process. Raises HandlerNotFound."""
     try:
-        return pickle.dumps(handler)
+        return pickle.dumps(given)
     except Exception as error:  # pickling may raise anything
-        called = getattr(handler, "__qualname__", repr(handler))
+        called = " or ".join(getattr(one, "__qualname__", repr(one)) for one in given if one)
         raise HandlerNotFound(
             f"step {step!r} runs in a process, where its handler {called} cannot be found "
             f"({error}); define it at the top level of a module, or use executor='thread'"
@@ -302,8 +306,9 @@ def _serve(task: Task, channel: Channel) -> None:
         number=task.number,
         definition=task.definition,
         inputs=task.inputs,
-        handler=None,
+        given=Given(),
         policy=task.policy,
+        rules=task.rules,
         artifacts=artifacts,
         allow_pickle=task.allow_pickle,
         strict=True,
@@ -311,7 +316,7 @@ def _serve(task: Task, channel: Channel) -> None:
         closing=threading.Event(),
     )
     try:
-        attempt = msgspec.structs.replace(attempt, handler=channel.load(task.handler))
+        attempt = msgspec.structs.replace(attempt, given=channel.load(task.given))
     except BaseException as error:  # importing its module may raise anything
         outcome.put(failed(attempt, _not_found(task, error), 0))
     else:

@@ -43,11 +43,33 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 class Start(msgspec.Struct, frozen=True):
-    """Hand a step that is ready, or whose retry is due, to a worker."""
+    """Hand a step that is ready, or whose retry is due, to a worker; see StepStarted."""
 
     step: int
     worker: str
     backend: str = "thread"
+    grants: dict[str, float] = {}
+    gpus: tuple[int, ...] = ()
+
+
+class Queue(msgspec.Struct, frozen=True):
+    """Have a step that could start wait for its resources."""
+
+    step: int
+
+
+class Deny(msgspec.Struct, frozen=True):
+    """Fail a step that waits for resources which it can never have."""
+
+    step: int
+    error: ErrorInfo
+
+
+class Skip(msgspec.Struct, frozen=True):
+    """The condition of a step whose attempt has begun is false."""
+
+    step: int
+    attempt: int
 
 
 class Complete(msgspec.Struct, frozen=True):
@@ -118,5 +140,17 @@ class Cancelled(msgspec.Struct, frozen=True):
 
 
 Command = (
-    Control | Claim | Start | Complete | Fail | TimeOut | Report | Checkpoint | Yield | Cancelled
+    Control
+    | Claim
+    | Start
+    | Queue
+    | Deny
+    | Skip
+    | Complete
+    | Fail
+    | TimeOut
+    | Report
+    | Checkpoint
+    | Yield
+    | Cancelled
 )

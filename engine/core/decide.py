@@ -17,10 +17,10 @@ from ...events import step as s
 from ...events.definition import RetryPolicy
 from ...events.machines import PIPELINE_TABLE, PipelineStatus, StepStatus
 from ...events.upcasters import Event
-from ...events.values import ErrorInfo
+from ...events.values import ErrorInfo, ErrorSeverity
 from ...projections.run import Run, StepState
 from . import commands as c
-from .retry import delay
+from .retry import retry_in
 
 MAX_INTERRUPTIONS = 3
 """An attempt lost this often in a row fails its step: it may be what kills its owners."""
@@ -80,8 +80,9 @@ def may_start(run: Run) -> bool:
 
 
 def retry_policy(run: Run, i: int) -> RetryPolicy | None:
-    """The policy of a step: its own, else the run's."""
-    return run.graph.definition.steps[i].retry or run.state.retry
+    """The policy of a step: its own, else that of its type, else the run's."""
+    step = run.graph.definition.steps[i]
+    return step.retry or run.state.policies.get(step.type) or run.state.retry
 
 
 # -- control ---------------------------------------------------------------------------------
@@ -149,8 +150,9 @@ def _interrupt(run: Run, i: int, now: int, skipped: set[int]) -> list[Event]:
         type="semantica.pipeline.StepInterrupted",
         message=f"attempt {step.attempt} was lost with its process; {told}",
         category="worker_lost",
-        severity="high",
+        severity=ErrorSeverity.HIGH,
     )
+    error = _answering(run, i, error)
     failed = s.StepFailed(definition.name, step.attempt, error)
     return [failed, *_after_failure(run, i, error, 0.0, now, skipped)]
 
@@ -160,8 +162,7 @@ def _interrupt(run: Run, i: int, now: int, skipped: set[int]) -> list[Event]:
 
 def _start(run: Run, command: c.Start, now: int) -> list[Event]:
     step = run.state.steps[command.step]
-    startable = step.status in (StepStatus.PENDING, StepStatus.RETRYING) and not step.remaining
-    if not startable or not may_start(run):
+    if step.status not in _STARTABLE or step.remaining or not may_start(run):
         return []
     graph, steps = run.graph, run.state.steps
     return [
@@ -171,8 +172,51 @@ def _start(run: Run, command: c.Start, now: int) -> list[Event]:
             command.worker,
             tuple([steps[j].version for j in graph.dependencies[command.step]]),
             command.backend,
+            command.grants,
+            command.gpus,
+            step.fallback,
         )
     ]
+
+
+_STARTABLE = (StepStatus.PENDING, StepStatus.RETRYING, StepStatus.WAITING)
+
+
+def _queue(run: Run, command: c.Queue, now: int) -> list[Event]:
+    step = run.state.steps[command.step]
+    waits = step.status is StepStatus.WAITING
+    if waits or step.status not in _STARTABLE or step.remaining or not may_start(run):
+        return []
+    return [s.StepQueued(run.graph.name(command.step))]
+
+
+def _deny(run: Run, command: c.Deny, now: int) -> list[Event]:
+    step = run.state.steps[command.step]
+    if step.status is not StepStatus.WAITING:
+        return []
+    error = _answering(run, command.step, command.error)
+    failed = s.StepFailed(run.graph.name(command.step), step.attempt, error)
+    return [failed, *_after_failure(run, command.step, error, 0.0, now, set())]
+
+
+def _skip(run: Run, command: c.Skip, now: int) -> list[Event]:
+    """Skip the step, and what has no input but through it."""
+    if _current(run, command.step, command.attempt) is None:
+        return []
+    graph, steps = run.graph, run.state.steps
+    name = graph.name(command.step)
+    events: list[Event] = [s.StepSkipped(name, "condition", attempt=command.attempt)]
+    passed: dict[int, int] = {}
+    waiting = [command.step]
+    while waiting:
+        i = waiting.pop()
+        for j in graph.dependents[i]:
+            passed[j] = passed.get(j, 0) + 1
+            settled = passed[j] == steps[j].remaining and steps[j].status is StepStatus.PENDING
+            if settled and not run.has_input(j):
+                events.append(s.StepSkipped(graph.name(j), "condition", name))
+                waiting.append(j)
+    return events
 
 
 def _current(run: Run, i: int, attempt: int) -> StepState | None:
@@ -201,6 +245,7 @@ def _fail(run: Run, command: c.Fail, now: int) -> list[Event]:
         return []
     lost = command.error.category == "worker_lost"
     error = _cut_off(run, command.step, command.error) if lost else command.error
+    error = _answering(run, command.step, error)
     name = run.graph.name(command.step)
     event = s.StepFailed(name, command.attempt, error, command.duration, command.metrics)
     return [event, *_after_failure(run, command.step, error, command.draw, now, set())]
@@ -209,7 +254,7 @@ def _fail(run: Run, command: c.Fail, now: int) -> list[Event]:
 def _time_out(run: Run, command: c.TimeOut, now: int) -> list[Event]:
     if _current(run, command.step, command.attempt) is None:
         return []
-    error = _cut_off(run, command.step, command.error)
+    error = _answering(run, command.step, _cut_off(run, command.step, command.error))
     name = run.graph.name(command.step)
     event = s.StepTimedOut(name, command.attempt, error, command.duration)
     return [event, *_after_failure(run, command.step, error, command.draw, now, set())]
@@ -226,23 +271,30 @@ def _cut_off(run: Run, i: int, error: ErrorInfo) -> ErrorInfo:
 _ONCE = "the step is at_most_once and must not run again"
 
 
+def _answering(run: Run, i: int, error: ErrorInfo) -> ErrorInfo:
+    """The error of a fallback, caused by the error that it was to answer."""
+    step = run.state.steps[i]
+    if not step.fallback or step.error is None:
+        return error
+    before = step.error
+    told = f"{before.type}: {before.message}"
+    return replace(error, causes=(*error.causes, told, *before.causes))
+
+
 def _after_failure(
     run: Run, i: int, error: ErrorInfo, draw: float, now: int, skipped: set[int]
 ) -> list[Event]:
-    """A retry, or, if the run is to continue without it, the steps that depended on it."""
+    """A retry, or a fallback, or, if the run continues without the step, what depended on it."""
     state, step = run.state, run.state.steps[i]
-    policy = retry_policy(run, i)
-    if (
-        policy is not None
-        and error.retryable
-        and step.retries < policy.max_retries
-        and state.status != PipelineStatus.CANCELLING
-    ):
-        seconds = delay(policy, step.retries, draw)
-        due = now + int(seconds * 1e9)
-        within = policy.max_elapsed is None or due - step.first_at <= policy.max_elapsed * 1e9
-        if within:
-            return [s.StepRetryScheduled(run.graph.name(i), step.retries + 1, seconds, due)]
+    definition = run.graph.definition.steps[i]
+    if not step.fallback and state.status != PipelineStatus.CANCELLING:
+        elapsed = (now - step.first_at) / 1e9
+        seconds = retry_in(retry_policy(run, i), error.retryable, step.retries, elapsed, draw)
+        if seconds is not None:
+            due = now + int(seconds * 1e9)
+            return [s.StepRetryScheduled(definition.name, step.retries + 1, seconds, due)]
+        if definition.type in state.fallbacks:
+            return [s.StepFallbackScheduled(definition.name)]
     if state.on_failure == "continue":
         return _skip_dependents(run, i, skipped)
     return []
@@ -297,6 +349,9 @@ _DECISIONS: dict[type[Any], Callable[[Run, Any, int], list[Event]]] = {
     c.Cancel: _cancel,
     c.Claim: _claim,
     c.Start: _start,
+    c.Queue: _queue,
+    c.Deny: _deny,
+    c.Skip: _skip,
     c.Complete: _complete,
     c.Fail: _fail,
     c.TimeOut: _time_out,

@@ -33,7 +33,15 @@ class Wake(msgspec.Struct, frozen=True):
     due: int
 
 
-Effect = Execute | Interrupt | Wake
+class Acquire(msgspec.Struct, frozen=True):
+    """A step that waits for resources, which should be asked for; ``wanted`` is False while the
+    run is halted: then they are for others."""
+
+    step: int
+    wanted: bool
+
+
+Effect = Execute | Interrupt | Wake | Acquire
 
 
 def outstanding(run: Run, steps: Iterable[int] | None = None) -> Iterator[Effect]:
@@ -44,7 +52,7 @@ def outstanding(run: Run, steps: Iterable[int] | None = None) -> Iterator[Effect
     """
     state = run.state
     if steps is None:
-        steps = [*state.running, *state.retrying]
+        steps = [*state.running, *state.retrying, *state.waiting]
     for i in steps:
         step = state.steps[i]
         if step.status is StepStatus.RUNNING:
@@ -54,3 +62,5 @@ def outstanding(run: Run, steps: Iterable[int] | None = None) -> Iterator[Effect
                 yield Execute(i, step.attempt, state.status != PipelineStatus.RUNNING)
         elif step.status is StepStatus.RETRYING and state.status == PipelineStatus.RUNNING:
             yield Wake(i, state.retrying[i])
+        elif step.status is StepStatus.WAITING:
+            yield Acquire(i, state.status == PipelineStatus.RUNNING)

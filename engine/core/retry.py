@@ -1,8 +1,31 @@
-"""How long to wait before another attempt."""
+"""Whether another attempt follows a failure, and after how long."""
 
 from __future__ import annotations
 
 from ...events.definition import RetryPolicy, RetryStrategy
+
+
+def retry_in(
+    policy: RetryPolicy | None,
+    retryable: bool,
+    retries: int,
+    elapsed: float,
+    draw: float = 0.0,
+) -> float | None:
+    """Seconds until another attempt; None: there is none.
+
+    Args:
+        policy: None: nothing is retried.
+        retryable: Whether another attempt may help, by the kind of the error.
+        retries: How many there have been.
+        elapsed: Seconds since the first attempt began.
+        draw: Chance, for the jitter; see :func:`delay`.
+    """
+    if policy is None or not retryable or retries >= policy.max_retries:
+        return None
+    seconds = delay(policy, retries, draw)
+    late = policy.max_elapsed is not None and elapsed + seconds > policy.max_elapsed
+    return None if late else seconds
 
 
 def delay(policy: RetryPolicy, retry: int, draw: float = 0.0) -> float:

@@ -77,6 +77,21 @@ def resolve(step: PipelineStep) -> Handler | None:
     return lookup(step.step_type)
 
 
+def condition(step: PipelineStep) -> Handler | None:
+    """The condition of a step. Raises HandlerNotFound."""
+    if step.when is None or callable(step.when):
+        return step.when
+    if not step.when:
+        raise HandlerNotFound(
+            f"step {step.name!r}: its condition is a lambda or closure of another process; give "
+            "the pipeline again (pipeline=...)"
+        )
+    try:
+        return find_handler(step.when)
+    except UnreadableValue as error:
+        raise HandlerNotFound(f"the condition of step {step.name!r}: {error}") from error
+
+
 def has_handler(step: PipelineStep) -> bool:
     """Whether a step has a handler, without importing it."""
     if step.handler is not None:

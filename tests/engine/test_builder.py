@@ -55,7 +55,7 @@ def test_explicit_dependencies_and_configuration() -> None:
     step = pipeline.step("b")
     assert (step.step_type, step.handler, step.dependencies) == ("embed", "m:f", ["a"])
     assert (step.priority, step.timeout, step.retry, step.at_most_once) == (3, 1.5, retry, True)
-    assert step.config == {"model": "m", "cpu_cores": 4}
+    assert (step.config, step.resources) == ({"model": "m"}, {"cpu": 4})
 
 
 def test_connections_as_in_the_guide() -> None:

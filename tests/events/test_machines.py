@@ -45,6 +45,7 @@ SAMPLES: dict[str, Event] = {
     "PipelineCompleted": p.PipelineCompleted(()),
     "PipelineFailed": p.PipelineFailed("a", ERROR),
     "StepStarted": started("a", 2),
+    "StepQueued": s.StepQueued("a"),
     "StepProgressed": s.StepProgressed("a", 1, 0.5),
     "StepCheckpointed": s.StepCheckpointed("a", 1, "key", NONE),
     "StepYielded": s.StepYielded("a", 1, 0.5),
@@ -52,6 +53,7 @@ SAMPLES: dict[str, Event] = {
     "StepFailed": s.StepFailed("a", 1, ERROR),
     "StepTimedOut": s.StepTimedOut("a", 1, ERROR),
     "StepRetryScheduled": s.StepRetryScheduled("a", 1, 1.0, 10**18),
+    "StepFallbackScheduled": s.StepFallbackScheduled("a"),
     "StepInterrupted": s.StepInterrupted("a", 1),
     "StepSkipped": s.StepSkipped("a", "upstream", "z"),
     "StepCancelled": s.StepCancelled("a", 1, "cooperative"),
@@ -73,6 +75,7 @@ PIPELINE_PATHS: dict[str, list[str]] = {
 }
 STEP_PATHS: dict[StepStatus, list[str]] = {
     _S.PENDING: [],
+    _S.WAITING: ["StepQueued"],
     _S.RUNNING: ["StepStarted"],
     _S.RETRYING: ["StepStarted", "StepFailed", "StepRetryScheduled"],
     _S.COMPLETED: ["StepStarted", "StepCompleted"],
@@ -129,8 +132,12 @@ def allowed(rows: tuple[Row, ...], state: str, event: str) -> list[str]:
 def check(run: Run, event: str, expected: list[str], status: Callable[[], str]) -> None:
     before = (status(), run.state.version)
     if expected:
-        begins = event == "StepStarted"
-        apply(run, started("a", run.step("a").attempt + 1) if begins else SAMPLES[event])
+        sample = SAMPLES[event]
+        if event == "StepStarted":
+            sample = started("a", run.step("a").attempt + 1)
+        elif event == "StepSkipped" and before[0] == _S.RUNNING:
+            sample = s.StepSkipped("a", "condition", attempt=run.step("a").attempt)
+        apply(run, sample)
         assert [status()] == expected
     else:
         with pytest.raises(IllegalTransition, match=event):
@@ -147,7 +154,7 @@ def test_steps_stand_still_while_their_pipeline_does(state: str, event: str) -> 
         apply(pipeline_in(state), SAMPLES[event])
 
 
-@pytest.mark.parametrize("state", [_S.PENDING, _S.RETRYING])
+@pytest.mark.parametrize("state", [_S.PENDING, _S.RETRYING, _S.WAITING])
 def test_a_cancelled_pipeline_cancels_the_steps_that_had_not_started(state: StepStatus) -> None:
     run = step_in(state)
     apply(run, SAMPLES["PipelineCancelRequested"])
@@ -171,7 +178,7 @@ def test_the_compiled_table_is_the_machine(table: Table, machine: Machine) -> No
 
 
 def test_two_rows_that_disagree_are_refused() -> None:
-    row = STEP_ROWS[0]
+    row = next(row for row in STEP_ROWS if row.trigger == "StepStarted")
     with pytest.raises(ValueError, match="two rows for StepStarted"):
         compile_table(build_machine("step", _S, _S.PENDING, [row, row._replace(dest=_S.FAILED)]))
 

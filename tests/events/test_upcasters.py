@@ -60,6 +60,8 @@ BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
     "int | float | None": st.none() | st.integers(0, 2**60) | figure,
     "dict[str, int | float]": st.dictionaries(text, st.integers(0, 2**60) | figure, max_size=3),
     "tuple[int, ...]": st.lists(st.integers(0, 9), max_size=3).map(tuple),
+    "dict[str, RetryPolicy]": st.dictionaries(text, policies, max_size=3),
+    "dict[str, str]": st.dictionaries(text, text, max_size=3),
     "dict[str, float]": st.dictionaries(text, figure, max_size=3),
     "dict[str, int]": st.dictionaries(text, st.integers(0, 2**62), max_size=3),
 }

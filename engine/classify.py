@@ -1,0 +1,223 @@
+"""From an exception to what is recorded of it: kind, severity, and whether a retry may help."""
+
+from __future__ import annotations
+
+import errno
+import re
+import traceback
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from ..events.definition import RetryPolicy
+from ..events.errors import (
+    HandlerNotFound,
+    LogCorrupt,
+    RecordedError,
+    UnencodableValue,
+    UnreadableValue,
+    WorkerLost,
+)
+from ..events.references import resolve_reference
+from ..events.values import ErrorInfo, ErrorSeverity
+
+MAX_TEXT = 20_000
+"""Most characters of a message or traceback that are recorded; the middle is left out."""
+
+
+class Classification(NamedTuple):
+    """The kind of an error."""
+
+    category: str
+    severity: ErrorSeverity
+    retryable: bool
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """What an engine was told of an error: that of a class, by its ``module:qualname``, or one
+    whose message holds a match of ``pattern``."""
+
+    classification: Classification
+    kind: str | None = None
+    pattern: re.Pattern[str] | None = None
+
+    def fits(self, error: BaseException) -> bool:
+        """Whether the rule is about this error."""
+        if self.kind is not None:
+            return _is_one_of(error, (self.kind,))
+        return self.pattern is not None and self.pattern.search(_message(error)) is not None
+
+
+LOW, MEDIUM, HIGH, CRITICAL = ErrorSeverity
+_BY_TYPE: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], Classification], ...]
+_BY_TYPE = (
+    (MemoryError, Classification("resource", CRITICAL, False)),
+    (LogCorrupt, Classification("corruption", CRITICAL, False)),
+    (
+        (UnencodableValue, UnreadableValue, HandlerNotFound),
+        Classification("programming", HIGH, False),
+    ),
+    (WorkerLost, Classification("worker_lost", HIGH, True)),
+    (TimeoutError, Classification("timeout", MEDIUM, True)),
+    (ConnectionError, Classification("network", MEDIUM, True)),
+    ((InterruptedError, BlockingIOError), Classification("resource", LOW, True)),
+    (
+        (TypeError, AttributeError, NameError, ImportError, SyntaxError, NotImplementedError),
+        Classification("programming", HIGH, False),
+    ),
+    (
+        (AssertionError, RecursionError, SystemExit),
+        Classification("programming", HIGH, False),
+    ),
+    (
+        (ValueError, LookupError, ArithmeticError),
+        Classification("data", MEDIUM, False),
+    ),
+    ((FileNotFoundError, PermissionError), Classification("input", MEDIUM, False)),
+)
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NETWORK = {
+    errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.ETIMEDOUT,
+}  # fmt: skip
+_TRANSIENT_WORDS = (
+    "timed out",
+    "timeout",
+    "temporar",
+    "connection",
+    "unavailable",
+    "try again",
+    "too many requests",
+    "rate limit",
+)
+
+
+def classify(error: BaseException, rules: Sequence[Rule] = ()) -> Classification:
+    """Classify by the rules, the last one first; then by system error number, by type and by words
+    of the message. What nothing is known of may pass: it is worth another attempt."""
+    for rule in reversed(rules):
+        if rule.fits(error):
+            return rule.classification
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return Classification("resource", CRITICAL, False)
+    if isinstance(error, OSError) and error.errno in _NETWORK:
+        return Classification("network", MEDIUM, True)
+    for types, classification in _BY_TYPE:
+        if isinstance(error, types):
+            return classification
+    told = _message(error).lower()
+    if any(word in told for word in _TRANSIENT_WORDS):
+        return Classification("transient", MEDIUM, True)
+    return Classification("unknown", MEDIUM, True)
+
+
+def is_retryable(error: BaseException, kind: Classification, policy: RetryPolicy | None) -> bool:
+    """Whether another attempt may help; ``policy.retryable_errors`` overrules the kind."""
+    if policy is not None and policy.retryable_errors is not None:
+        return _is_one_of(error, policy.retryable_errors)
+    return kind.retryable
+
+
+def describe(
+    error: BaseException, policy: RetryPolicy | None = None, rules: Sequence[Rule] = ()
+) -> ErrorInfo:
+    """What is recorded of ``error``."""
+    classification = classify(error, rules)
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else _qualified(kind)
+    return ErrorInfo(
+        type=name,
+        message=_message(error),
+        category=classification.category,
+        severity=classification.severity,
+        retryable=is_retryable(error, classification, policy),
+        traceback=_clean("".join(traceback.format_exception(_without_own_frames(error)))),
+        causes=tuple(_causes(error)),
+    )
+
+
+def timed_out(attempt: int, seconds: float, how: str) -> ErrorInfo:
+    """What is recorded of an attempt that took longer than it may, and was killed or abandoned."""
+    return ErrorInfo(
+        type="TimeoutError",
+        message=f"attempt {attempt} took longer than {seconds:g} s and was {how}",
+        category="timeout",
+        retryable=True,
+    )
+
+
+def recorded_error(error: ErrorInfo) -> Exception:
+    """An exception as it was recorded, with its causes, without what else it held.
+
+    It is of its own class if that can be imported and made from a message, else a RecordedError.
+    """
+    made = _made(error.type, error.message)
+    effect = made
+    for cause in error.causes:
+        kind, _, message = cause.partition(": ")
+        effect.__cause__ = effect = _made(kind.removeprefix("builtins."), message)
+    return made
+
+
+def _made(name: str, message: str) -> Exception:
+    module, _, qualname = name.rpartition(".")
+    try:
+        kind = resolve_reference(f"{module or 'builtins'}:{qualname}")
+    except UnreadableValue:
+        kind = None
+    if isinstance(kind, type) and issubclass(kind, Exception):
+        error = kind.__new__(kind, message)  # its __init__ may want what was not recorded
+        if _message(error) == message:
+            return error
+    return RecordedError(f"{name}: {message}")
+
+
+def _is_one_of(error: BaseException, references: tuple[str, ...]) -> bool:
+    for reference in references:
+        kind = resolve_reference(reference)
+        if isinstance(kind, type) and isinstance(error, kind):
+            return True
+    return False
+
+
+def _causes(error: BaseException) -> list[str]:
+    causes: list[str] = []
+    seen = {id(error)}
+    following = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    while following is not None and id(following) not in seen and len(causes) < 20:
+        seen.add(id(following))
+        causes.append(f"{_qualified(type(following))}: {_message(following)}")
+        following = following.__cause__ or following.__context__
+    return causes
+
+
+def _without_own_frames(error: BaseException) -> BaseException:
+    """Start the traceback at the handler: how the engine called it helps nobody."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_globals.get("__name__", "").startswith(_ENGINE):
+        frames = frames.tb_next
+    return error.with_traceback(frames) if frames is not None else error
+
+
+def _qualified(kind: type[BaseException]) -> str:
+    module = kind.__module__.replace("__mp_main__", "__main__")  # as a worker process calls it
+    return f"{module}.{kind.__qualname__}"
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return _clean(str(error))
+    except Exception as broken:  # a __str__ that raises must not hide the error itself
+        return f"(its __str__ raised {type(broken).__name__})"
+
+
+def _clean(text: str) -> str:
+    """Text that JSON can hold, of bounded length."""
+    if len(text) > MAX_TEXT:
+        text = f"{text[: MAX_TEXT // 2]}\n... cut ...\n{text[-MAX_TEXT // 2 :]}"
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+_ENGINE = __name__.rpartition(".")[0]
+
+__all__ = ["Classification", "Rule", "classify", "describe", "recorded_error"]

@@ -1,0 +1,146 @@
+"""What can be done to runs: the half of the engine that recovers, controls and follows them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from functools import partial
+from typing import Any
+
+from ..events.errors import AppendRefused, EngineClosed
+from ..projections.progress import Progress
+from .core import commands as c
+from .live import Owner, Waiter
+from .logger import logger
+from .loop import Loop
+from .mailbox import Message
+from .model import Given, Pipeline
+from .notify import Notifier
+from .queries import Queries
+from .result import PipelineFuture
+from .submission import actor, handlers_of
+
+ProgressCallback = Callable[[Progress], Any]
+
+
+class Controls(Queries):
+    """Commands that an engine gives to runs, its own and those of others."""
+
+    _owner: Owner
+
+    # -- recovering and control --------------------------------------------------------------
+
+    def recover(
+        self, *, pipeline: Pipeline | Iterable[Pipeline] | None = None
+    ) -> list[PipelineFuture]:
+        """Take over every unfinished run that nobody owns, and go on with it.
+
+        Completed steps are not executed again; attempts that were in flight are, unless their step
+        is ``at_most_once``. Paused runs stay paused.
+
+        Args:
+            pipeline: Pipelines whose handlers cannot be imported by name, found by their name.
+
+        Returns:
+            The runs' futures.
+        """
+        pipelines = [pipeline] if isinstance(pipeline, Pipeline) else list(pipeline or ())
+        handlers = {one.name: handlers_of(one) for one in pipelines}
+        loop = self._open().loop
+        reply: Future[list[PipelineFuture]] = Future()
+        self._check_thread()
+        self._post(loop, partial(loop.ownership.recover, self._owner, handlers, reply))
+        futures = reply.result()
+        for future in futures:
+            future.keep = self
+        return futures
+
+    def pause_pipeline(self, pipeline_id: str) -> bool:
+        """Let what runs finish and start nothing more, until resumed; outlives the process.
+
+        Returns:
+            Whether the run admits it; False, with a message in the log, for a finished run.
+
+        Raises:
+            RunNotFound, AmbiguousRun: No run, or several, are meant by this name.
+        """
+        return self._control(pipeline_id, c.Pause())
+
+    def resume_pipeline(self, pipeline_id: str, *, pipeline: Pipeline | None = None) -> bool:
+        """Go on with a paused, stopped or failed run, here if nobody owns it.
+
+        Args:
+            pipeline: Supplies handlers that cannot be imported by name.
+
+        Returns, Raises: as :meth:`pause_pipeline`.
+        """
+        return self._control(pipeline_id, c.Resume(), handlers_of(pipeline) if pipeline else {})
+
+    def stop_pipeline(self, pipeline_id: str) -> bool:
+        """Let what runs finish and end the run; it may be resumed. As :meth:`pause_pipeline`."""
+        return self._control(pipeline_id, c.Stop())
+
+    def cancel_pipeline(self, pipeline_id: str) -> bool:
+        """Interrupt what runs and end the run for good. As :meth:`pause_pipeline`."""
+        return self._control(pipeline_id, c.Cancel())
+
+    def _control(
+        self, pipeline_id: str, command: c.Control, handlers: Mapping[str, Given] | None = None
+    ) -> bool:
+        try:
+            self.control(pipeline_id, command, handlers or {})
+        except c.Refused as refusal:
+            logger().warning("refused", reason=str(refusal))
+            return False
+        return True
+
+    def control(
+        self, pipeline_id: str, command: c.Control, handlers: Mapping[str, Given] | None = None
+    ) -> str:
+        """Apply a control command and return the id of the run it went to.
+
+        Raises:
+            Refused: The run's state does not admit it; the message says why.
+            RunNotFound, AmbiguousRun: No run, or several, are meant.
+        """
+        self._check_thread()
+        row = self.find(pipeline_id, for_control=True)
+        loop = self._open().loop
+        for _ in range(3):
+            reply: Future[None] = Future()
+            args = (self._owner, row.run_id, command, actor(), handlers or {}, reply)
+            self._post(loop, partial(loop.ownership.control, *args))
+            try:
+                reply.result()
+            except AppendRefused as refusal:  # it changed hands just then: ask the new owner
+                refused = refusal
+            else:
+                return row.run_id
+        raise refused
+
+    def attach(
+        self, pipeline_id: str, *, progress_callback: ProgressCallback | None = None
+    ) -> PipelineFuture:
+        """A future of any run of the log, whoever executes it. Raises RunNotFound."""
+        row = self.find(pipeline_id)
+        waiter = self._waiter(row.run_id, progress_callback)
+        loop = self._open().loop
+        self._post(loop, partial(loop.ownership.attach, self._owner, row.run_id, {}, waiter))
+        return waiter.future
+
+    def _post(self, loop: Loop, message: Message) -> None:
+        if not loop.post(message):
+            raise EngineClosed("this engine was closed meanwhile; make another one")
+
+    def _check_thread(self) -> None:
+        """A callback of a future runs in the loop's thread, which cannot wait for itself."""
+        if self._open().loop.here:
+            raise RuntimeError(
+                "this call waits for the engine and was made from a future's callback, which the "
+                "engine calls; use execute_pipeline_async there, or another thread"
+            )
+
+    def _waiter(self, run_id: str, callback: ProgressCallback | None = None) -> Waiter:
+        future = PipelineFuture(run_id)
+        future.keep = self
+        return Waiter(future, Notifier(callback) if callback else None)
