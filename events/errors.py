@@ -114,6 +114,10 @@ class HandlerNotFound(PipelineError):
     """A step whose handler cannot be found in this process."""
 
 
+class ResourceUnavailable(PipelineError):
+    """An amount of a resource that is taken, or that there can never be."""
+
+
 class EngineClosed(PipelineError):
     """The engine was closed, or the process is exiting."""
 

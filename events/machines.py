@@ -1,4 +1,4 @@
-"""THE LAW: which event may follow which state, for pipelines and for steps.
+"""THE LAW: which event may follow which state, for pipelines, steps and resources.
 
 Theory of operation
 -------------------
@@ -13,6 +13,7 @@ of an event; the table below is the only place that says what may happen. Whoeve
 * A **step** is PENDING until it starts; WAITING says that only resources are missing. A failure
   is always recorded as FAILED first; a retry is a second event that says when, a fallback one that
   makes the step PENDING again, as does a lost owner, which interrupts it.
+* An **allocation** is REQUESTED, then HELD, then RELEASED; a **resource** is there or is not.
 * Some events of the pipeline imply transitions of many steps (cancelling 100,000 pending steps is
   one event). They stand in the step's table as well, under the pipeline's event.
 
@@ -68,7 +69,24 @@ class StepStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
-_P, _S = PipelineStatus, StepStatus
+class AllocationStatus(StrEnum):
+    """State of a request for resources."""
+
+    REQUESTED = "requested"
+    HELD = "held"
+    RELEASED = "released"
+    WITHDRAWN = "withdrawn"
+    DENIED = "denied"
+
+
+class ResourceStatus(StrEnum):
+    """State of a resource."""
+
+    REGISTERED = "registered"
+    REMOVED = "removed"
+
+
+_P, _S, _A, _R = PipelineStatus, StepStatus, AllocationStatus, ResourceStatus
 _FINISHED = frozenset({_P.COMPLETED, _P.FAILED, _P.CANCELLED})
 _ACTIVE = frozenset({_P.RUNNING, _P.PAUSING, _P.STOPPING, _P.CANCELLING})
 
@@ -127,6 +145,23 @@ STEP_ROWS: tuple[Row, ...] = (
     Row((_S.FAILED, _S.CANCELLED, _S.SKIPPED), "PipelineResumed", _S.PENDING),
 )
 
+ALLOCATION_ROWS: tuple[Row, ...] = (
+    Row((NEW,), "AllocationRequested", _A.REQUESTED),
+    Row((_A.REQUESTED,), "AllocationGranted", _A.HELD),
+    Row((_A.REQUESTED,), "AllocationWithdrawn", _A.WITHDRAWN),
+    Row((_A.REQUESTED,), "AllocationDenied", _A.DENIED),
+    Row((_A.HELD,), "AllocationReleased", _A.RELEASED),
+)
+
+RESOURCE_ROWS: tuple[Row, ...] = (
+    Row((NEW, _R.REMOVED), "ResourceRegistered", _R.REGISTERED),
+    Row((_R.REGISTERED,), "ResourceRegistered", None),  # anew, with another type or capacity
+    Row((_R.REGISTERED,), "ResourceResized", None),
+    Row((_R.REGISTERED,), "ResourceReserved", None),
+    Row((_R.REGISTERED,), "ResourceUnreserved", None),
+    Row((_R.REGISTERED,), "ResourceRemoved", _R.REMOVED),
+)
+
 Table = Mapping[tuple[str, str], str]
 """``(state, event type) -> next state``; a pair that is not in it is refused."""
 
@@ -161,6 +196,16 @@ def step_machine() -> Machine:
     return build_machine("step", _S, _S.PENDING, STEP_ROWS)
 
 
+def allocation_machine() -> Machine:
+    """The machine of a request for resources."""
+    return build_machine("allocation", [NEW, *_A], NEW, ALLOCATION_ROWS)
+
+
+def resource_machine() -> Machine:
+    """The machine of a resource."""
+    return build_machine("resource", [NEW, *_R], NEW, RESOURCE_ROWS)
+
+
 def compile_table(machine: Machine) -> Table:
     """Flatten a machine to a dict.
 
@@ -183,4 +228,10 @@ PIPELINE_TABLE: Mapping[tuple[str, str], PipelineStatus] = {
 }
 STEP_TABLE: Mapping[tuple[str, str], StepStatus] = {
     key: StepStatus(dest) for key, dest in compile_table(step_machine()).items()
+}
+ALLOCATION_TABLE: Mapping[tuple[str, str], AllocationStatus] = {
+    key: AllocationStatus(dest) for key, dest in compile_table(allocation_machine()).items()
+}
+RESOURCE_TABLE: Mapping[tuple[str, str], ResourceStatus] = {
+    key: ResourceStatus(dest) for key, dest in compile_table(resource_machine()).items()
 }

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from . import pipeline, step
+from . import pipeline, resource, step
 from .envelope import Envelope, NewEvent
 from .errors import LogCorrupt, UnknownEvent
 
@@ -45,9 +45,25 @@ StepEvent = (
 )
 Event = PipelineEvent | StepEvent
 """Any event of a run; its tag is the ``type`` of the envelope."""
+PoolEvent = (
+    resource.PoolConfigured
+    | resource.RateLimited
+    | resource.ResourceRegistered
+    | resource.ResourceResized
+    | resource.ResourceRemoved
+    | resource.ResourceReserved
+    | resource.ResourceUnreserved
+    | resource.AllocationRequested
+    | resource.AllocationGranted
+    | resource.AllocationReleased
+    | resource.AllocationWithdrawn
+    | resource.AllocationDenied
+)
+"""Any event of a pool of resources."""
 
 EVENT_TYPES: Mapping[str, type[Any]] = {
-    kind.__name__: kind for kind in (*PipelineEvent.__args__, *StepEvent.__args__)
+    kind.__name__: kind
+    for kind in (*PipelineEvent.__args__, *StepEvent.__args__, *PoolEvent.__args__)
 }
 SCHEMAS: Mapping[str, int] = {}
 """Present schema of the types that have left schema 1."""
@@ -60,14 +76,14 @@ _encode = msgspec.json.Encoder().encode
 _decoders = {name: msgspec.json.Decoder(kind) for name, kind in EVENT_TYPES.items()}
 
 
-def to_new(event: Event) -> NewEvent:
+def to_new(event: Event | PoolEvent) -> NewEvent:
     """The event in the form that is appended."""
     name = type(event).__name__
     return NewEvent(name, SCHEMAS.get(name, 1), _encode(event))
 
 
-def to_event(envelope: Envelope) -> Event:
-    """The event of a recorded envelope.
+def to_event(envelope: Envelope) -> Any:
+    """The event of a recorded envelope: an ``Event`` of a run, or a ``PoolEvent``.
 
     Raises:
         UnknownEvent: A type or schema that only a newer version of this library knows.
@@ -77,7 +93,7 @@ def to_event(envelope: Envelope) -> Event:
     return decode(envelope.type, envelope.schema, envelope.payload, place)
 
 
-def decode(name: str, schema: int, payload: bytes, place: str) -> Event:
+def decode(name: str, schema: int, payload: bytes, place: str) -> Any:
     """The event of a payload; ``place`` says in an error where it stands. As :func:`to_event`."""
     if name not in EVENT_TYPES or schema > SCHEMAS.get(name, 1):
         raise UnknownEvent(
@@ -86,15 +102,15 @@ def decode(name: str, schema: int, payload: bytes, place: str) -> Event:
         )
     try:
         if schema == SCHEMAS.get(name, 1):
-            return _decoders[name].decode(payload)  # type: ignore[no-any-return]
+            return _decoders[name].decode(payload)
         return _lift(name, schema, payload)
     except Exception as error:  # an upcaster may stumble over anything
         raise LogCorrupt(f"{place} ({name}) cannot be read: {error}") from error
 
 
-def _lift(name: str, schema: int, payload: bytes) -> Event:
+def _lift(name: str, schema: int, payload: bytes) -> Any:
     plain = msgspec.json.decode(payload)
     while schema < SCHEMAS.get(name, 1):
         plain = UPCASTERS[name, schema](plain)
         schema += 1
-    return _decoders[name].decode(_encode(plain))  # type: ignore[no-any-return]
+    return _decoders[name].decode(_encode(plain))

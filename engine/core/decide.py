@@ -72,10 +72,11 @@ def failing(run: Run) -> bool:
 def may_start(run: Run) -> bool:
     """Whether the run admits another step in flight."""
     state = run.state
+    under_way = len(state.running) + len(state.waiting)  # who has got resources starts at once
     return (
         state.status == PipelineStatus.RUNNING
         and not failing(run)
-        and (state.parallelism is None or len(state.running) < state.parallelism)
+        and (state.parallelism is None or under_way < state.parallelism)
     )
 
 
@@ -162,7 +163,9 @@ def _interrupt(run: Run, i: int, now: int, skipped: set[int]) -> list[Event]:
 
 def _start(run: Run, command: c.Start, now: int) -> list[Event]:
     step = run.state.steps[command.step]
-    if step.status not in _STARTABLE or step.remaining or not may_start(run):
+    waits = step.status is StepStatus.WAITING
+    admitted = run.state.status == PipelineStatus.RUNNING if waits else may_start(run)
+    if step.status not in _STARTABLE or step.remaining or not admitted:
         return []
     graph, steps = run.graph, run.state.steps
     return [
