@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from itertools import count
 from secrets import token_hex
@@ -16,36 +16,14 @@ import msgspec
 from ..events import resource as r
 from ..events.errors import PipelineError, ResourceUnavailable, nearest
 from ..events.memory import MemoryStore
-from ..projections.pool import Allocation, PoolState, amount
-from . import stock
+from ..projections.pool import PoolState, amount
+from . import holdings, stock
 from .clock import SystemClock
-from .core.capacity import candidates, free, impossible
+from .core.capacity import free, impossible
 from .pool import Draft, SharedPool
 
 LOOK_INTERVAL = 0.1
 """Seconds between two looks at what other processes have released, while somebody waits."""
-
-
-class ResourceAllocation(msgspec.Struct, frozen=True):
-    """An amount of a resource that is held.
-
-    Args:
-        allocation_id: By which it is given back.
-        resource_id: Of what.
-        resource_type: Its kind, which says the unit of the amount.
-        amount: How much.
-        pipeline_id: For whom.
-        allocated_at: When, in seconds since 1970, UTC.
-        gpus: Indices of the devices, of a GPU.
-    """
-
-    allocation_id: str
-    resource_id: str
-    resource_type: r.ResourceType
-    amount: float
-    pipeline_id: str
-    allocated_at: float
-    gpus: tuple[int, ...] = ()
 
 
 class Home(msgspec.Struct, frozen=True):
@@ -60,8 +38,8 @@ class Home(msgspec.Struct, frozen=True):
 class ResourceScheduler:
     """What there is of each resource, who holds it, and who waits for it.
 
-    Without more ado it has what the machine has (``cpu memory disk network``, and ``gpu`` where there
-    is one); an explicit allocation beyond these enlarges them, with a warning. What is registered
+    Without more ado it has what the machine has (``cpu memory disk network``, and ``gpu`` where
+    there is one); an explicit allocation beyond these enlarges them, with a warning. What is registered
     is hard: more is never held at once. An engine allocates for its steps what they declare, and
     never beyond any capacity.
 
@@ -71,8 +49,8 @@ class ResourceScheduler:
 
     Args:
         ordering: Who goes first among those that wait, for resources and for free workers:
-            ``"priority"`` (equals in the order of their coming), ``"fifo"``, ``"fair_share"`` (whose
-            pipeline has least) or ``"deadline"``.
+            ``"priority"`` (equals in the order of their coming), ``"fifo"``, ``"fair_share"``
+            (whose pipeline has least) or ``"deadline"``.
         strategy: Which resource of a type is taken: ``"first_fit"`` or ``"best_fit"``;
             ``"priority"`` is first fit with priority ordering.
         pool: Name of the pool that is shared; None: the machine's name.
@@ -213,8 +191,8 @@ class ResourceScheduler:
             pipeline_id: For whom: any name.
             priority: Among those that wait, higher ones go first.
             deadline: When it is needed at the latest, in seconds since 1970, for that ordering.
-            timeout: Seconds to wait, in the pool's order, for what is taken now; ``math.inf`` for as
-                long as it takes.
+            timeout: Seconds to wait, in the pool's order, for what is taken now; ``math.inf`` for
+                as long as it takes.
 
         Raises:
             ResourceUnavailable: It is taken, or more than there can ever be.
@@ -251,7 +229,7 @@ class ResourceScheduler:
                 f"{wanted:g} of {resource_id!r} are wanted and {max(0.0, left):g} are free; wait "
                 "for it with timeout=..., or give something back"
             )
-        return next(_told(request.allocation, held, home.pool.state))
+        return next(holdings.told(request.allocation, held, home.pool.state))
 
     def deallocate_resource(self, allocation_id: str) -> bool:
         """Give back what is held. Returns whether it was (False: given back before).
@@ -297,29 +275,14 @@ class ResourceScheduler:
     def get_resource_status(self, resource_id: str) -> dict[str, Any]:
         """The ``type capacity allocated available reserved utilization waiting`` of a resource.
 
-        ``reserved`` is what is kept for holders and not held by them, ``available`` what is left for
-        others, ``utilization`` the allocated share of the capacity, and ``waiting`` how many
+        ``reserved`` is what is kept for holders and not held by them, ``available`` what is left
+        for others, ``utilization`` the allocated share of the capacity, and ``waiting`` how many
         requests want some of it.
 
         Raises:
             PipelineError: There is no such resource.
         """
-        state = self._seen()
-        resource = stock.find(state, resource_id)
-        waiting = sum(
-            any(resource_id in candidates(state, name) for name in request.amounts)
-            for request in state.requests.values()
-        )
-        left = free(state, resource_id)
-        return {
-            "type": resource.type,
-            "capacity": resource.capacity,
-            "allocated": resource.held,
-            "available": max(0.0, left),
-            "reserved": amount(resource.capacity - resource.held - left),
-            "utilization": resource.held / resource.capacity if resource.capacity else 0.0,
-            "waiting": waiting,
-        }
+        return holdings.status(self._seen(), resource_id)
 
     def get_available_capacity(self, resource_id: str) -> float:
         """What is left of a resource. Raises PipelineError: there is none of this id."""
@@ -327,13 +290,7 @@ class ResourceScheduler:
 
     def get_pipeline_allocations(self, pipeline_id: str) -> list[ResourceAllocation]:
         """What is held for a pipeline, by its name, or for a run, by its id."""
-        state = self._seen()
-        return [
-            told
-            for allocation, held in state.held.items()
-            if pipeline_id in (held.request.pipeline, held.request.run)
-            for told in _told(allocation, held, state)
-        ]
+        return holdings.of_pipeline(self._seen(), pipeline_id)
 
     def impossible(self, amounts: dict[str, float]) -> str | None:
         """Why amounts can never be held at once; None if they can."""
@@ -429,20 +386,6 @@ def _withdraw(draft: Draft, request: r.AllocationRequested) -> bool:
     if request.allocation in draft.state.requests:
         draft.record(r.AllocationWithdrawn(request.allocation))
     return False
-
-
-def _told(allocation: str, held: Allocation, state: PoolState) -> Iterator[ResourceAllocation]:
-    for name, granted in held.grants.items():
-        resource = state.resources.get(name)
-        yield ResourceAllocation(
-            allocation_id=allocation,
-            resource_id=name,
-            resource_type=resource.type if resource else r.ResourceType.CUSTOM,
-            amount=granted,
-            pipeline_id=held.request.pipeline,
-            allocated_at=held.at / 1e9,
-            gpus=tuple(i for i in held.gpus if resource is None or i in resource.indices),
-        )
 
 
 def _type(kind: r.ResourceType | str) -> r.ResourceType:

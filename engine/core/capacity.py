@@ -20,8 +20,8 @@ from .ordering import Rank, rank
 class Grant(NamedTuple):
     """Amounts that can be held, by resource id, and the indices of the GPUs among them."""
 
-    amounts: dict[str, float] = {}
-    gpus: tuple[int, ...] = ()
+    amounts: dict[str, float]
+    gpus: tuple[int, ...]
 
 
 def impossible(state: PoolState, amounts: dict[str, float]) -> str | None:
