@@ -239,13 +239,12 @@ class _Reader:
 
     def unknown(self, key: str, place: str, known: Iterable[str]) -> None:
         """A key that nobody knows here, although perhaps elsewhere."""
-        hint = nearest(key[:60], known) or "".join(
-            f"; it belongs in the section {section!r}"
-            for section, names in SECTIONS.items()
-            if key in names
-        )
-        known = ", ".join(known)
-        self.problems.append(f"{place}: unknown key {key[:60]!r}{hint or f' (known: {known})'}")
+        section = next((section for section, names in SECTIONS.items() if key in names), None)
+        if section is not None:
+            hint = f"; it belongs in the section {section!r}"
+        else:
+            hint = nearest(key[:60], known) or f" (known: {', '.join(known)})"
+        self.problems.append(f"{place}: unknown key {key[:60]!r}{hint}")
 
 
 # The sources
@@ -273,8 +272,12 @@ def _of_environment() -> _Given:
     for name, kind in _KINDS.items():
         variable = PREFIX + name.upper()
         text = os.environ.get(variable, "").strip()
-        plain = _BOOLEANS.get(text.lower(), text) if kind in (bool, bool | None) else text
-        reader.take(name, plain or None, variable, f"environment {variable}", text=True)
+        text = text.encode(errors="replace").decode()  # variables may hold any bytes
+        if text in ("", "null"):
+            continue
+        if kind in (bool, bool | None):
+            text = _BOOLEANS.get(text.lower(), text)
+        reader.take(name, text, variable, f"environment {variable}", text=True)
     for variable in os.environ:
         if variable.startswith(PREFIX):
             _mention_misspelt(variable)

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from semantica.pipeline import PipelineError
@@ -261,7 +261,9 @@ def test_what_is_false_in_the_environment(value: str) -> None:
 def test_what_is_empty_is_not_set(folder: Path) -> None:
     Path("a.yaml").write_text("pipeline:\n  max_workers:\npipeline_templates: {a: }\n")
     Path("b.json").write_text("null")
-    with environment(PIPELINE_MAX_WORKERS="", PIPELINE_ENABLE_GPU=" "):
+    with environment(
+        PIPELINE_MAX_WORKERS="", PIPELINE_ENABLE_GPU=" ", PIPELINE_MAX_CPU_CORES="null"
+    ):
         for file in ("a.yaml", "b.json"):
             config = PipelineConfig(file, max_workers=None, retry_on_failure=None)
             assert list(config.given()) == []
@@ -275,6 +277,7 @@ WRONG_FILES = [
     ("pipeline: {zzz: 4}", ["pipeline: unknown key 'zzz' (known: max_workers, retry_on_failure,"]),
     ("pipelin: {}", ["the file: unknown key 'pipelin'; did you mean 'pipeline'?"]),
     ("max_workers: 4", ["unknown key 'max_workers'; it belongs in the section 'pipeline'"]),
+    ("pipeline_resources: {max_workers: 1}", ["it belongs in the section 'pipeline'"]),
     ("pipeline: {enable_gpu: on}", ["it belongs in the section 'pipeline_resources'"]),
     ("pipeline: {max_workers: 4.5}", ["pipeline.max_workers: Expected `int | null`, not 4.5"]),
     ("pipeline: {max_workers: true}", ["pipeline.max_workers: Expected `int | null`, not True"]),
@@ -317,6 +320,27 @@ def test_a_wrong_file_is_named_with_all_that_is_wrong(
         assert problem in str(caught.value)
 
 
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
+KEYS = st.sampled_from(["parallelism", "rag_pipeline", *DEFAULTS]) | st.text(max_size=5)
+ENTRIES = st.dictionaries(KEYS, SCALARS | st.dictionaries(KEYS, SCALARS), max_size=4)
+SECTION_NAMES = st.sampled_from([*SECTIONS, "pipeline_templates"]) | st.text(max_size=5)
+
+
+@given(SCALARS | st.dictionaries(SECTION_NAMES, SCALARS | ENTRIES, max_size=4))
+def test_any_file_is_a_configuration_or_one_clear_error(document: Any) -> None:
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "config.json")
+        file.write_text(json.dumps(document))
+        try:
+            config = PipelineConfig(file)
+        except ConfigurationError as error:
+            assert str(error).startswith(f"{file}:")
+            event("refused")
+        else:
+            assert PipelineConfig(**config.as_dict()).as_dict() == config.as_dict()
+            event("accepted")
+
+
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text("")
     (tmp_path / "latin.yaml").write_bytes(b"pipeline: \xe9")
@@ -343,6 +367,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         ("max_workers", "0", "Expected `int` >= 1, not '0'"),
         ("default_max_delay", "nan", "Expected `float` >= 0.0, not 'nan'"),
         ("use_processes", "perhaps", "Expected `bool`, not 'perhaps'"),
+        ("max_workers", "\udcff", "Expected `int | null`, not '?'"),
         ("enable_gpu", "2", "Expected `bool | null`, not '2'"),
     ],
 )
