@@ -197,6 +197,7 @@ def test_what_nvml_counts(
     if devices is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", devices)
     assert machine_resources().gpu == expected
+    assert machine_resources(enable_gpu=False).gpu == 0
 
 
 def test_without_the_library_there_are_no_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
