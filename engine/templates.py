@@ -17,6 +17,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,13 +25,12 @@ import msgspec
 
 from ..events.definition import RetryPolicy
 from ..events.errors import PipelineError, PipelineValidationError, SerializationError, nearest
-from . import json_safe
+from . import safe_file
 from .builder import PipelineBuilder
+from .configuration import PipelineConfig
+from .logger import logger
 from .model import known_options
 from .validator import PipelineValidator
-
-SUFFIXES = (".yaml", ".yml", ".json")
-"""How the names of template files end."""
 
 
 class PipelineTemplate(msgspec.Struct, forbid_unknown_fields=True):
@@ -67,11 +67,17 @@ class PipelineTemplateManager:
     """Knows templates by name, and builds pipelines of them.
 
     It has the pre-built ones of :mod:`.template_library`, and those registered or loaded.
+
+    Args:
+        config: Whose settings of single templates go before the templates' own; by default that
+            of the environment, read when the first pipeline is made. Settings for templates
+            that are not there are mentioned then, in a warning: by then others are registered.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, config: PipelineConfig | None = None) -> None:
         from .template_library import TEMPLATES  # which is made of PipelineTemplate
 
+        self._given_config = config
         self._templates: dict[str, PipelineTemplate] = {}
         for template in TEMPLATES:
             self.register_template(template)
@@ -123,8 +129,13 @@ class PipelineTemplateManager:
 
         Raises:
             PipelineError: There is no such template, or no such step in it.
+            ConfigurationError: The configuration of the environment cannot be used.
         """
-        return _builder(self._find(template_name), overrides)
+        builder = _builder(self._find(template_name), overrides)
+        parallelism = self._config.template_parallelism(template_name)
+        if parallelism is not None:
+            builder.set_parallelism(parallelism)
+        return builder
 
     def register_template(self, template: PipelineTemplate) -> None:
         """Make a template known, in place of an earlier one of its name. It is copied.
@@ -155,6 +166,17 @@ class PipelineTemplateManager:
             loaded[name], files[name] = template, file
         self._templates.update(loaded)
         return list(loaded)
+
+    @cached_property
+    def _config(self) -> PipelineConfig:
+        config = self._given_config or PipelineConfig()
+        for name in config.templates():
+            if name not in self._templates:
+                logger().warning(
+                    f"the configuration has settings for the template {name!r}, "
+                    f"which does not exist{nearest(name, self._templates)}"
+                )
+        return config
 
     def _find(self, name: str) -> PipelineTemplate:
         if name not in self._templates:
@@ -313,33 +335,20 @@ def _files(path: Path) -> Iterator[Path]:
     if not path.is_dir():
         yield path
         return
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+    suffixes = safe_file.SUFFIXES
+    files = sorted(file for file in path.iterdir() if file.suffix.lower() in suffixes)
     if not files:
-        raise SerializationError(f"{path}: the folder holds no file {', '.join(SUFFIXES)}")
+        raise SerializationError(f"{path}: the folder holds no file {', '.join(suffixes)}")
     yield from files
 
 
 def _load(file: Path) -> PipelineTemplate:
     """The valid template of a file. Raises SerializationError."""
     try:
-        document = _parsed(file.read_text(encoding="utf-8-sig"), file.suffix.lower())
-        template = msgspec.convert(document, PipelineTemplate)
+        template = msgspec.convert(safe_file.load(file), PipelineTemplate)
         _check(template)
     except msgspec.ValidationError as error:
         raise SerializationError(f"{file}: {_problem(error)}") from None
-    except (PipelineError, OSError, UnicodeDecodeError) as error:
+    except PipelineError as error:
         raise SerializationError(f"{file}: {error}") from error
     return template
-
-
-def _parsed(text: str, suffix: str) -> Any:
-    if suffix == ".json":
-        value = json_safe.load(text)
-        for _ in json_safe.walk(value):  # refuses deep nesting, as YAML's reader does by itself
-            pass
-        return value
-    if suffix in SUFFIXES:
-        from . import yaml_safe  # who reads no YAML does not need PyYAML
-
-        return yaml_safe.load(text)
-    raise SerializationError(f"a template file ends in {', '.join(SUFFIXES)}")

@@ -90,6 +90,21 @@ class SerializationError(PipelineError):
     """A pipeline definition in JSON or YAML that cannot be read or written."""
 
 
+class ConfigurationError(PipelineError):
+    """Settings that cannot be used; ``problems`` lists all that is wrong in one source of them.
+
+    Args:
+        source: A file, the environment, or the constructor's arguments.
+        problems: Each names a setting as the source does, and says what is wrong with it.
+    """
+
+    def __init__(self, source: str, problems: Iterable[str]) -> None:
+        self.source, self.problems = source, list(problems)
+        several = len(self.problems) > 1
+        told = "".join(f"\n  - {one}" for one in self.problems) if several else self.problems[0]
+        super().__init__(f"{source}:{told}" if several else f"{source}: {told}")
+
+
 class RunNotFound(PipelineError):
     """No run has this id or name in the log."""
 

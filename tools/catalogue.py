@@ -143,11 +143,12 @@ def show_templates(category: str | None, as_json: bool) -> None:
     print_table(("template", "category", "steps", ""), rows)
 
 
-def show_template(name: str, as_json: bool) -> None:
+def show_template(name: str, config: str | None, as_json: bool) -> None:
     """A template with its steps and their configuration. Raises BadInput."""
+    from ..engine.configuration import PipelineConfig
     from ..engine.templates import PipelineTemplateManager
 
-    manager = PipelineTemplateManager()
+    manager = PipelineTemplateManager(PipelineConfig(config))
     names = manager.list_templates()
     if name not in names:
         hint = nearest(name, names) or f"; templates: {', '.join(sorted(names))}"

@@ -5,7 +5,14 @@ from __future__ import annotations
 import click
 
 from . import completing
-from .options import common, json_option, path_option, pipeline_source, settings_option
+from .options import (
+    common,
+    config_option,
+    json_option,
+    path_option,
+    pipeline_source,
+    settings_option,
+)
 from .terminal import PROGRAM
 
 
@@ -17,9 +24,15 @@ from .terminal import PROGRAM
     help="Whether a step whose type has no handler is an error, as for run. [default: strict]",
 )  # fmt: skip
 @path_option
+@config_option
 @json_option
 def validate(
-    target: str, settings: tuple[str, ...], strict: bool, paths: tuple[str, ...], as_json: bool
+    target: str,
+    settings: tuple[str, ...],
+    strict: bool,
+    paths: tuple[str, ...],
+    config: str | None,
+    as_json: bool,
 ) -> int:
     """Find what is wrong with a pipeline, without running it. TARGET is what run takes.
 
@@ -33,7 +46,7 @@ def validate(
     """
     from .inspecting import check
 
-    return check(target, settings, paths, strict=strict, as_json=as_json)
+    return check(target, settings, paths, config, strict=strict, as_json=as_json)
 
 
 @click.command(short_help="List the types of steps, or the configuration of one.")
@@ -58,11 +71,13 @@ def steps(kind: str | None, as_json: bool) -> None:
 @click.command(short_help="List the templates of pipelines, or show one.")
 @click.argument("name", required=False, shell_complete=completing.templates)
 @click.option("--category", metavar="CATEGORY", help="Only templates of this category.")
+@config_option
 @json_option
-def templates(name: str | None, category: str | None, as_json: bool) -> None:
+def templates(name: str | None, category: str | None, config: str | None, as_json: bool) -> None:
     """List the templates of pipelines, or show the steps of the one called NAME.
 
-    A template's name can be given as TARGET to run, validate and graph.
+    A template's name can be given as TARGET to run, validate and graph. Its settings in a
+    configuration file count when it is shown.
 
     \b
     Examples:
@@ -75,13 +90,15 @@ def templates(name: str | None, category: str | None, as_json: bool) -> None:
     if name is None:
         show_templates(category, as_json)
     else:
-        show_template(name, as_json)
+        show_template(name, config, as_json)
 
 
 @click.command(short_help="Check that pipelines can run here, and that the log is whole.")
+@config_option
 @common
-def doctor(log: str | None, as_json: bool) -> int:
-    """Check that pipelines can run here: Python, SQLite, disk, libraries, handlers, and the log.
+def doctor(config: str | None, log: str | None, as_json: bool) -> int:
+    """Check that pipelines can run here: Python, SQLite, disk, libraries, handlers, settings, and
+    the log.
 
     Nothing is changed. The exit status is 1 when something fails.
 
@@ -92,7 +109,7 @@ def doctor(log: str | None, as_json: bool) -> int:
     """
     from .doctor import examine
 
-    return examine(log, as_json)
+    return examine(log, config, as_json)
 
 
 @click.command(short_help="Print the script by which a shell completes this program.")

@@ -87,7 +87,7 @@ def run(
     options = EngineOptions(as_json=as_json, **engine)
     value = parse_data(data)
     options.prepare()
-    pipeline = load(target)
+    pipeline = load(target, options.configuration)
     apply_settings(pipeline, settings)
     if name is not None:
         pipeline.name = name
@@ -147,7 +147,7 @@ def recover(
                 click.echo(f"nothing to recover: {reason}")
             return 0
         options.prepare(several=len(rows) > 1)
-        pipeline = load(target) if target else None
+        pipeline = load(target, options.configuration) if target else None
         ended = take_over(opened_log, options, rows, pipeline)
         return finish(opened_log, ended, as_json=as_json)
 
@@ -179,7 +179,7 @@ def resume(run: str, target: str | None, log: str | None, as_json: bool, **engin
     with opened(log, durability=options.durability) as opened_log:
         row = find(opened_log.store, run, for_control=True)
         options.prepare()
-        pipeline = load(target) if target else None
+        pipeline = load(target, options.configuration) if target else None
         outcome = go_on(opened_log, options, row, pipeline)
         if isinstance(outcome, Ended):
             return finish(opened_log, outcome, as_json=as_json)

@@ -15,14 +15,15 @@ from typing import Literal
 
 import msgspec
 
+from ..engine.configuration import PipelineConfig
 from ..engine.model import PipelineStep
 from ..engine.steps import registry
 from ..events.envelope import first_break
-from ..events.errors import HandlerNotFound, PipelineError
+from ..events.errors import ConfigurationError, HandlerNotFound, PipelineError
 from ..events.sqlite_file import NETWORK, file_system
 from ..events.store import Store
 from .finding import opened, place_of, unowned
-from .terminal import command, fitted, paint, print_json, wrapped
+from .terminal import command, fitted, one_line, paint, print_json, wrapped
 
 OLDEST = (3, 11)
 """Python."""
@@ -53,10 +54,10 @@ class Check(msgspec.Struct):
     advice: str | None = None
 
 
-def examine(log: str | None, as_json: bool) -> int:
+def examine(log: str | None, config: str | None, as_json: bool) -> int:
     """Look at everything; returns the exit status: 1 when something fails."""
     checks = []
-    for check in checks_of(log):
+    for check in checks_of(log, config):
         checks.append(check)
         if not as_json:
             _show(check)
@@ -79,12 +80,13 @@ def _show(check: Check) -> None:
         print(wrapped(check.advice, INDENT))
 
 
-def checks_of(log: str | None) -> Iterator[Check]:
+def checks_of(log: str | None, config: str | None) -> Iterator[Check]:
     """All checks, one after the other."""
     yield _python()
     yield _sqlite()
     yield _extras()
     yield _handlers()
+    yield _settings(config)
     place = place_of(log)
     if place is None:
         yield Check(
@@ -137,6 +139,16 @@ def _handlers() -> Check:
         advice = "mend or uninstall the package that registers it"
         return Check("handlers", "fail", "; ".join(broken), advice)
     return Check("handlers", "ok", f"{len(known)} types of steps")
+
+
+def _settings(config: str | None) -> Check:
+    try:
+        given = list(PipelineConfig(config).given())
+    except ConfigurationError as error:
+        advice = "correct it there: no engine starts with it"
+        return Check("settings", "fail", one_line(str(error)), advice)
+    told = [f"{name}={value} ({source})" for name, value, source in given]
+    return Check("settings", "ok", "; ".join(told) or "all are the defaults")
 
 
 # The log

@@ -6,12 +6,13 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ..engine.configuration import PipelineConfig
 from ..engine.core.commands import Control, Resume
 from ..engine.core.decide import decide
 from ..engine.execution import ExecutionEngine
@@ -39,14 +40,20 @@ PATIENCE = 2.0
 """Seconds that another process gets to answer a command."""
 
 
-class EngineOptions(msgspec.Struct, frozen=True):
+class EngineOptions(msgspec.Struct, frozen=True, dict=True):
     """What the commands that execute have in common."""
 
+    config: str | None
     workers: int | None
     durability: Durability
     lenient: bool
     paths: tuple[str, ...]
     as_json: bool
+
+    @cached_property
+    def configuration(self) -> PipelineConfig:
+        """The settings that ``--config`` and the environment give. Raises ConfigurationError."""
+        return PipelineConfig(self.config)
 
     def engine(self, log: Log) -> ExecutionEngine:
         """An engine on an open log."""

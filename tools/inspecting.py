@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..engine.configuration import PipelineConfig
 from ..engine.findings import Finding, ValidationResult
 from ..engine.model import Pipeline
 from ..engine.validator import PipelineValidator
@@ -22,11 +23,17 @@ SHOWN = 100
 
 
 def check(
-    target: str, settings: Sequence[str], paths: Sequence[str], *, strict: bool, as_json: bool
+    target: str,
+    settings: Sequence[str],
+    paths: Sequence[str],
+    config: str | None,
+    *,
+    strict: bool,
+    as_json: bool,
 ) -> int:
     """List what is wrong with a pipeline; returns the exit status."""
     find_modules(paths)
-    pipeline = load(target)
+    pipeline = load(target, PipelineConfig(config))
     apply_settings(pipeline, settings)
     result = PipelineValidator().validate_pipeline(pipeline, strict=strict)
     if as_json:

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from ..engine.builder import PipelineBuilder
+from ..engine.configuration import PipelineConfig
 from ..engine.model import RESERVED_OPTIONS, Pipeline, PipelineStep
 from ..events.errors import PipelineError, nearest
 from .terminal import BadInput
@@ -21,7 +22,7 @@ SETTABLE = ("priority", "timeout", "at_most_once", "executor")
 """Options of a step that ``--set`` may change; other keys are its handler's configuration."""
 
 
-def load(target: str) -> Pipeline:
+def load(target: str, config: PipelineConfig | None = None) -> Pipeline:
     """The pipeline that ``target`` names.
 
     Args:
@@ -29,6 +30,7 @@ def load(target: str) -> Pipeline:
             ``path/file.py:attribute``. The attribute is a pipeline, a builder, or a function
             without parameters that returns one; without it, ``pipeline`` is meant. A word
             without ``:`` and ``.`` is the name of a template.
+        config: With settings of templates; by default that of the environment.
 
     Raises:
         BadInput: There is none; the message says why.
@@ -44,7 +46,7 @@ def load(target: str) -> Pipeline:
     elif separator and all(part.isidentifier() for part in source.split(".")):
         module = _import(source)
     elif target in template_names():
-        return _from_template(target)
+        return _from_template(target, config)
     else:
         raise BadInput(
             f"{target!r} names no pipeline: give a .yaml or .json file, module:attribute, "
@@ -71,10 +73,10 @@ def template_names() -> list[str]:
     return sorted(PipelineTemplateManager().list_templates())
 
 
-def _from_template(name: str) -> Pipeline:
+def _from_template(name: str, config: PipelineConfig | None) -> Pipeline:
     from ..engine.templates import PipelineTemplateManager
 
-    return PipelineTemplateManager().create_pipeline_from_template(name).build()
+    return PipelineTemplateManager(config).create_pipeline_from_template(name).build()
 
 
 def absolute(target: str) -> str:

@@ -28,6 +28,11 @@ def common(function: F) -> F:
     return function
 
 
+config_option = click.option(
+    "--config", type=click.Path(), metavar="FILE",
+    help="Settings, in YAML or JSON; environment variables go before them. "
+    "[default: $PIPELINE_CONFIG, else none]",
+)  # fmt: skip
 path_option = click.option(
     "--path", "paths", multiple=True, metavar="FOLDER",
     help="Find the modules of handlers here, too. May be repeated.",
@@ -52,6 +57,7 @@ def executing(function: F) -> F:
             help="Let a step whose type has no handler pass its input on.",
         ),
         path_option,
+        config_option,
         click.option(
             "--durability", type=click.Choice(["full", "normal", "off"]), default="full",
             help="What recorded events survive: full: power loss; normal: a killed process, and "

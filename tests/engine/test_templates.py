@@ -22,6 +22,7 @@ from semantica.pipeline import (
     RetryPolicy,
     SerializationError,
 )
+from semantica.pipeline.config import ConfigurationError, PipelineConfig
 
 ARROWS = {
     "document_processing": "ingest → parse → normalize → extract → embed → build_kg",
@@ -364,6 +365,58 @@ def test_what_is_no_template_or_cannot_be_copied(manager: PipelineTemplateManage
         manager.register_template(lock)
 
 
+# The configuration
+
+
+def parallelism(manager: PipelineTemplateManager, name: str) -> int | None:
+    return manager.create_pipeline_from_template(name).build().parallelism
+
+
+def test_the_configuration_goes_before_the_template(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    config = PipelineConfig(
+        pipeline_templates={"rag_pipeline": {"parallelism": 9}, "mine": {"parallelism": 3}}
+    )
+    manager = PipelineTemplateManager(config)
+    manager.register_template(template(config={"parallelism": 2}))
+    assert parallelism(manager, "rag_pipeline") == 9
+    assert parallelism(manager, "mine") == 3
+    assert parallelism(manager, "document_processing") == 2
+    manager.register_template(template(name="other"))
+    assert parallelism(manager, "other") is None
+    assert manager.get_template("rag_pipeline").config == {"parallelism": 4}
+    builder = manager.create_pipeline_from_template("rag_pipeline").set_parallelism(1)
+    assert builder.build().parallelism == 1
+    assert capfd.readouterr().err == "", "every template is there when the first pipeline is made"
+
+
+def test_by_default_the_configuration_is_the_environments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("pipeline_templates: {rag_pipeline: {parallelism: 7}}")
+    monkeypatch.setenv("PIPELINE_CONFIG", str(file))
+    assert parallelism(PipelineTemplateManager(), "rag_pipeline") == 7
+    file.write_text("pipeline_templates: {rag_pipeline: {parallelism: many}}")
+    manager = PipelineTemplateManager()
+    assert manager.list_templates() == list(ARROWS), "which needs no configuration"
+    with pytest.raises(ConfigurationError, match=r"rag_pipeline.parallelism: Expected `int`"):
+        manager.create_pipeline_from_template("rag_pipeline")
+
+
+def test_settings_for_a_template_that_is_not_there_are_mentioned_once(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    config = PipelineConfig(pipeline_templates={"rag_pipelin": {"parallelism": 9}})
+    manager = PipelineTemplateManager(config)
+    assert capfd.readouterr().err == "", "it may still be registered"
+    assert parallelism(manager, "rag_pipeline") == 4
+    assert parallelism(manager, "document_processing") == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "template 'rag_pipelin', which does not exist; did you mean 'rag_pipeline'?" in line
+
+
 # Files
 
 YAML = """
@@ -466,7 +519,7 @@ HEAD = "name: t\ndescription: d\n"
         ("a.json", "{", "the JSON text is not valid at line 1, column 2"),
         ("a.json", '{"name": 1, "name": 2}', "the key 'name' appears twice"),
         ("a.json", f'{{"metadata": {"[" * 500}{"]" * 500}}}', "nested deeper than 100"),
-        ("a.txt", HEAD, "a template file ends in .yaml, .yml, .json"),
+        ("a.txt", HEAD, "the file's name must end in .yaml, .yml, .json"),
     ],
 )
 def test_a_wrong_file_is_named_with_the_place(

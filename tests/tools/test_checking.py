@@ -143,6 +143,47 @@ def test_a_template_is_a_target(shell):
     assert f"did you mean '{name}'" in shell.error("validate", name + "x")
 
 
+# configuration
+
+CONFIG = """
+pipeline: {max_workers: 3}
+pipeline_templates: {rag_pipeline: {parallelism: 9}}
+"""
+WRONG = "pipeline: {max_worker: 3}"
+
+
+def test_the_settings_of_a_template_are_shown(shell):
+    (shell.folder / "config.yaml").write_text(CONFIG)
+    assert shell.json("templates", "rag_pipeline")["parallelism"] == 4
+    told = shell.json("templates", "rag_pipeline", "--config", "config.yaml")
+    assert told["parallelism"] == 9
+    named = shell("templates", "rag_pipeline", PIPELINE_CONFIG="config.yaml").stdout
+    assert "at most 9 steps at once" in named
+
+
+@pytest.mark.parametrize("words", [("validate", SUMS), ("templates", "rag_pipeline")])
+def test_a_wrong_configuration_is_an_error(shell, words):
+    (shell.folder / "wrong.yaml").write_text(WRONG)
+    told = shell.error(*words, "--config", "wrong.yaml")
+    assert told.startswith("error: wrong.yaml: pipeline: unknown key 'max_worker'; did you mean")
+    assert "none.yaml: it cannot be read" in shell.error(*words, "--config", "none.yaml")
+
+
+def test_doctor_tells_what_is_set_and_by_whom(shell):
+    (shell.folder / "config.yaml").write_text(CONFIG)
+    (shell.folder / "wrong.yaml").write_text(WRONG)
+    settings = {one["name"]: one for one in shell.json("doctor")["checks"]}["settings"]
+    assert (settings["outcome"], settings["found"]) == ("ok", "all are the defaults")
+    told = shell("doctor", "--config", "config.yaml", PIPELINE_ENABLE_GPU="no").stdout
+    assert "max_workers=3 (file config.yaml)" in told
+    assert "enable_gpu=False (environment PIPELINE_ENABLE_GPU)" in told
+    assert "rag_pipeline.parallelism=9 (file config.yaml)" in told
+    assert "retry_on_failure" not in told
+    told = shell("doctor", "--config", "wrong.yaml", status=1).stdout
+    assert re.search(r"^fail +settings +wrong.yaml: pipeline: unknown key", told, re.MULTILINE)
+    assert "will be created by the first run" in told, "the other checks are made"
+
+
 # doctor
 
 
@@ -232,5 +273,7 @@ def test_what_tab_offers(shell):
     assert complete(shell, "validate", name[:4]) == [name]
     assert complete(shell, "templates", name[:4]) == [name]
     assert complete(shell, "steps", "ch") == ["chunk"]
+    assert complete(shell, "run", "--conf") == ["--config"]
+    assert complete(shell, "run", "--config", "fl") == ["fl"]  # a file, which the shell completes
     shell.log.write_text(json.dumps("broken") * 100)
     assert complete(shell, "status", "s") == []

@@ -103,6 +103,21 @@ def test_settings_data_and_output(shell):
     assert "cannot write the output" in shell(*words, "--output", "no/where", status=2).stderr
 
 
+def test_the_configuration_counts_for_what_is_run(shell):
+    (shell.folder / "letters").mkdir()
+    (shell.folder / "letters" / "a.txt").write_text("Dear reader")
+    config = shell.folder / "config.yaml"
+    config.write_text("pipeline_templates: {rag_pipeline: {parallelism: 9}}")
+    template = ("rag_pipeline", "--lenient", "--set", "ingest.source=letters")
+    shell("run", *template, "--config", "config.yaml", "--run-id", "mine")
+    submitted = shell.json("events", "mine", "--type", "PipelineSubmitted")
+    assert submitted["payload"]["parallelism"] == 9
+    config.write_text("pipeline: {max_worker: 3}")
+    for words in (("run", SUMS), ("resume", "mine", "--pipeline", SUMS)):
+        assert "did you mean 'max_workers'?" in shell.error(*words, "--config", "config.yaml")
+    assert len(shell.json("runs")) == 1
+
+
 def test_what_json_has_no_word_for_is_written_all_the_same(shell):
     shell("run", "flows/flows.py:odd", "--output", "out")
     assert json.loads((shell.folder / "out").read_text()) == [1, 2]
