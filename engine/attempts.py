@@ -12,7 +12,7 @@ from .classify import timed_out
 from .context import AttemptCancelled
 from .core import commands as c
 from .core.decide import decide
-from .core.effects import Effect, Execute, Interrupt, Wake
+from .core.effects import Acquire, Effect, Execute, Interrupt, Wake, Watch
 from .live import InFlight, LiveRun
 
 if TYPE_CHECKING:
@@ -33,6 +33,10 @@ class Attempts:
             self._interrupt(live, effect)
         elif isinstance(effect, Wake):
             self._wake(live, effect)
+        elif isinstance(effect, Acquire):
+            self._loop.grants.perform(live, effect)
+        else:
+            self._watch(live, effect)
 
     def _execute(self, live: LiveRun, effect: Execute) -> None:
         flight = live.in_flight[effect.step]
@@ -66,6 +70,11 @@ class Attempts:
         if live.run.state.retrying.get(i) == due and self._loop.holds(live):
             live.mature(i, due)
             self._loop.touch(live)
+
+    def _watch(self, live: LiveRun, effect: Watch) -> None:
+        if live.watched != effect.deadline:
+            live.watched = effect.deadline
+            self._loop.timers.at(effect.deadline, partial(self._record, live, c.Expire()))
 
     # What comes back
 
@@ -101,9 +110,11 @@ class Attempts:
 
     def _outcome(self, live: LiveRun, i: int, flight: InFlight, command: c.Command | None) -> None:
         self._release(live, flight)
+        if flight.held is not None:
+            self._loop.grants.release(flight.held)  # also of one that was given up: now it is over
         if live.in_flight.get(i) is not flight:
             return  # given up before
-        del live.in_flight[i]
+        live.end(i)
         if command is not None:
             self._record(live, command)
 
@@ -134,8 +145,7 @@ class Attempts:
     def _abandon(self, live: LiveRun, i: int, flight: InFlight) -> str:
         """Stop waiting for an attempt, whose process is killed, if it has one; whatever a thread
         or a coroutine returns comes too late."""
-        del live.in_flight[i]
-        return self.let_go(live, flight)
+        return self.let_go(live, live.end(i))
 
     def let_go(self, live: LiveRun, flight: InFlight) -> str:
         """Cancel an attempt and give up on its worker; returns what became of it."""

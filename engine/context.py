@@ -40,6 +40,7 @@ class Context:
         idempotency_key: The same for all attempts at this step of this run: an attempt may overlap
             with its successor, so give this key to services that take one.
         artifacts: The log's store of large values.
+        gpus: Indices of the GPUs that the step holds. A process step sees no others.
     """
 
     def __init__(
@@ -54,7 +55,9 @@ class Context:
         save: Callable[[str, Value], None],
         checkpoints: Mapping[str, Value],
         allow_pickle: bool,
+        gpus: tuple[int, ...] = (),
     ) -> None:
+        self.gpus = gpus
         self.run_id = run_id
         self.step = step
         self.attempt = attempt

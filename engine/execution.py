@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from collections.abc import Iterator
 from concurrent.futures import Future
+from datetime import datetime
 from functools import partial
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Literal
-
-from msgspec.structs import replace
 
 from ..events.errors import EngineClosed, LogError, PipelineError, PipelineValidationError
 from ..events.pipeline import Origin
@@ -18,19 +18,25 @@ from ..events.store import Store
 from . import process
 from .backends.workers import Workers
 from .clock import Clock
+from .configuration import PipelineConfig
 from .controls import Controls, ProgressCallback
 from .failure import FailureHandler
+from .findings import Finding
 from .live import Owner
 from .logger import logger
 from .logs import SharedLoop, open_log, retire
-from .model import EXECUTORS, Pipeline, define
+from .model import Pipeline, define
+from .options import deadline_at, resolve
 from .ownership import ACTIVE
 from .requests import Submission, Unfinished
 from .result import ExecutionResult, PipelineFuture
 from .submission import actor, checked_id, handlers_of, new_id, submitted
+from .supply import Supply
 
 if TYPE_CHECKING:
     from ..events.sqlite import Durability
+    from .parallelism import ParallelismManager
+    from .resources import ResourceScheduler
 
 OnFailure = Literal["stop", "continue"]
 Executor = Literal["thread", "process"]
@@ -45,9 +51,9 @@ class ExecutionEngine(Controls):
         max_workers: Steps in flight at once, over all runs of this engine; by default the number
             of CPUs, at most 32 (and 4 at least, since steps often wait). ``async def`` handlers
             do not count while they wait: thousands of them share one thread.
-        executor: Where steps run that do not say it themselves: ``"thread"``, or ``"process"``:
-            each worker has a process beside it, which a timeout or cancel kills, and whose crash
-            fails only the attempt.
+        executor: Where steps run that do not say it themselves: ``"thread"`` (the default), or
+            ``"process"``: each worker has a process beside it, which a timeout or cancel kills, and
+            whose crash fails only the attempt.
         strict: A step whose type has no handler is an error; otherwise it passes its input on.
         durability: What a recorded event survives: ``"full"`` power loss, ``"normal"`` a killed
             process (power loss may take the newest events), ``"off"`` a killed process only.
@@ -56,6 +62,12 @@ class ExecutionEngine(Controls):
         default_max_retries: How often those are; None: as ``failure_handler`` says.
         failure_handler: Policies, kinds of errors and fallbacks; None: a plain one, with 3 retries
             after 1, 2 and 4 seconds.
+        resource_scheduler: What there is of resources, and who goes first when they, or workers,
+            are scarce; None: what the machine has, and higher priorities.
+        parallelism_manager: Says ``max_workers``, also later, and ``executor``, if they are not
+            given here.
+        config: Where what is not given comes from; None: the environment, and the file that it
+            names.
         allow_pickle: Whether values of other than the known types may be recorded as pickles.
         cancel_grace: Seconds that a cancelled attempt gets to end before its process is killed,
             or its thread abandoned.
@@ -64,6 +76,7 @@ class ExecutionEngine(Controls):
     Raises:
         LogError: The log cannot be used; the message says why and what to do.
         ValueError: An option out of its range.
+        ConfigurationError: The configuration is at fault.
     """
 
     def __init__(
@@ -71,43 +84,49 @@ class ExecutionEngine(Controls):
         log: str | os.PathLike[str] | Store | None = None,
         *,
         max_workers: int | None = None,
-        executor: Executor = "thread",
+        executor: Executor | None = None,
         strict: bool = False,
         durability: Durability = "full",
-        retry_on_failure: bool = True,
+        retry_on_failure: bool | None = None,
         default_max_retries: int | None = None,
         failure_handler: FailureHandler | None = None,
+        resource_scheduler: ResourceScheduler | None = None,
+        parallelism_manager: ParallelismManager | None = None,
+        config: PipelineConfig | None = None,
         allow_pickle: bool = True,
         cancel_grace: float = 2.0,
         clock: Clock | None = None,
     ) -> None:
-        if max_workers is None:
-            max_workers = min(32, max(4, os.cpu_count() or 1))
-        if max_workers < 1:
-            raise ValueError(f"max_workers must be at least 1, not {max_workers}")
-        if executor not in EXECUTORS:
-            raise ValueError(f"executor must be 'thread' or 'process', not {executor!r}")
+        options = resolve(
+            max_workers=max_workers,
+            executor=executor,
+            retry_on_failure=retry_on_failure,
+            default_max_retries=default_max_retries,
+            failure_handler=failure_handler,
+            parallelism_manager=parallelism_manager,
+            config=config,
+        )
         if process.importing_main:
             raise PipelineError(
                 "this script makes an engine when a worker process imports it; put what starts "
                 "pipelines under: if __name__ == '__main__':"
             )
         self.id = token_hex(6)
-        self.max_workers = max_workers
+        self.max_workers = options.max_workers
         self.strict = strict
         self.allow_pickle = allow_pickle
-        self.failure_handler = failure_handler or FailureHandler()
-        self.retry = self.failure_handler.default_policy if retry_on_failure else None
-        if self.retry is not None and default_max_retries is not None:
-            self.retry = replace(self.retry, max_retries=default_max_retries)
+        self.failure_handler = options.failure_handler
+        self.retry = options.retry
+        self._options = options
         self._pid = os.getpid()
         self._closing = threading.Lock()
         self._shared: SharedLoop | None = open_log(log, durability, clock)
         self._owner = Owner(
             self.id,
-            Workers(max_workers),
+            Workers(options.max_workers),
             self.failure_handler,
-            executor=executor,
+            Supply(self._shared.loop, resource_scheduler, options.config),
+            executor=options.executor,
             strict=strict,
             cancel_grace=cancel_grace,
         )
@@ -116,6 +135,8 @@ class ExecutionEngine(Controls):
         # An engine that is forgotten lets its runs end, then its workers.
         self._finalizer = weakref.finalize(self, retire, self._shared, self._owner)
         self._finalizer.atexit = False  # the loops drain by themselves at exit
+        if resource_scheduler is not None:
+            self._owner.scheduler()
         self._mentioned: set[str] = set()
         self._unrecorded = False
 
@@ -130,6 +151,7 @@ class ExecutionEngine(Controls):
         progress_callback: ProgressCallback | None = None,
         priority: int = 0,
         on_failure: OnFailure = "stop",
+        deadline: float | datetime | None = None,
         origin: Origin | None = None,
     ) -> ExecutionResult:
         """Execute a pipeline and wait for its end (also of a pause).
@@ -143,6 +165,8 @@ class ExecutionEngine(Controls):
             priority: Among the runs of this engine, higher ones get free workers first.
             on_failure: ``"stop"``: nothing new starts after a failure; ``"continue"``: branches
                 that do not depend on the failed step go on.
+            deadline: Seconds from now, or a moment with its time zone, at which an unfinished run
+                fails, whatever it does then, paused or not.
             origin: Where the pipeline can be loaded from again, for whoever recovers the run.
 
         Raises:
@@ -159,6 +183,7 @@ class ExecutionEngine(Controls):
             progress_callback=progress_callback,
             priority=priority,
             on_failure=on_failure,
+            deadline=deadline,
             origin=origin,
         ).result()
 
@@ -171,6 +196,7 @@ class ExecutionEngine(Controls):
         progress_callback: ProgressCallback | None = None,
         priority: int = 0,
         on_failure: OnFailure = "stop",
+        deadline: float | datetime | None = None,
         origin: Origin | None = None,
     ) -> PipelineFuture:
         """Begin a run; its future is for ``.result()`` and for ``await`` alike.
@@ -191,6 +217,8 @@ class ExecutionEngine(Controls):
             engine=self.id,
             priority=priority,
             on_failure=on_failure,
+            deadline=deadline_at(deadline, loop.clock.now()),
+            parallelism=self._options.parallelism,
             retry=self.retry,
             failures=self.failure_handler,
             allow_pickle=self.allow_pickle,
@@ -223,9 +251,23 @@ class ExecutionEngine(Controls):
         from .validator import PipelineValidator  # what only asks for a status does not need it
 
         result = PipelineValidator().validate_pipeline(pipeline, strict=self.strict)
-        if not result.valid:
+        if result.valid:
+            result.errors.extend(self._unsatisfiable(pipeline))
+        if result.errors:
             raise PipelineValidationError(pipeline.name, result.errors)
         return list(result.warnings)
+
+    def _unsatisfiable(self, pipeline: Pipeline) -> Iterator[Finding]:
+        """Steps that ask for more of a resource than there is."""
+        for step in pipeline.steps:
+            problem = step.resources and self.resource_scheduler.impossible(step.resources)
+            if problem:
+                yield Finding("unsatisfiable_resources", f"{problem}; {_MORE}", step.name)
+
+    @property
+    def resource_scheduler(self) -> ResourceScheduler:
+        """What there is of resources, and who has it."""
+        return self._owner.scheduler()
 
     def _mention_unfinished(self, name: str) -> None:
         """An older run of the same name that nobody works on is worth a word, once."""
@@ -279,3 +321,6 @@ class ExecutionEngine(Controls):
         if self._shared is None:
             raise EngineClosed("this engine is closed; make another one")
         return self._shared
+
+
+_MORE = "register more with a ResourceScheduler, if there is, and give it to the engine"

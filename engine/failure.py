@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, Protocol, final
+from typing import Any, Protocol, TypeVar, final
 from weakref import ref
 
 import msgspec
@@ -19,8 +19,11 @@ from ..events.errors import HandlerNotFound, UnreadableValue
 from ..events.references import reference_of, resolve_reference
 from ..events.values import ErrorInfo, ErrorSeverity
 from .classify import Classification, Rule, classify, is_retryable, recorded_error
+from .configuration import PipelineConfig
 from .core.retry import retry_in
 from .model import handler_reference
+
+N = TypeVar("N", int, float)
 
 RETRY, FALLBACK, FAIL = "retry", "fallback", "fail"
 """What is done about a failure."""
@@ -128,24 +131,28 @@ class FailureHandler:
         default_backoff_factor: By which their delays grow.
         default_initial_delay: Seconds before their first retry.
         default_max_delay: Most seconds between two attempts.
+        config: Where what is None comes from; None: the environment, and the file that it names.
 
     Raises:
         ValueError: A figure out of its range.
+        ConfigurationError: The configuration is at fault.
     """
 
     def __init__(
         self,
         *,
-        default_max_retries: int = 3,
-        default_backoff_factor: float = 2.0,
-        default_initial_delay: float = 1.0,
-        default_max_delay: float = 60.0,
+        default_max_retries: int | None = None,
+        default_backoff_factor: float | None = None,
+        default_initial_delay: float | None = None,
+        default_max_delay: float | None = None,
+        config: PipelineConfig | None = None,
     ) -> None:
+        config = config or PipelineConfig()
         self.default_policy = RetryPolicy(
-            max_retries=default_max_retries,
-            backoff_factor=default_backoff_factor,
-            initial_delay=default_initial_delay,
-            max_delay=default_max_delay,
+            max_retries=_first(default_max_retries, config.default_max_retries),
+            backoff_factor=_first(default_backoff_factor, config.default_backoff_factor),
+            initial_delay=_first(default_initial_delay, config.default_initial_delay),
+            max_delay=_first(default_max_delay, config.default_max_delay),
         )
         self._lock = threading.Lock()
         self._policies: dict[str, RetryPolicy] = {}
@@ -297,3 +304,7 @@ class FailureHandler:
     ) -> float | None:
         retryable = is_retryable(error, classify(error, self._rules), policy)
         return retry_in(policy, retryable, attempt - 1, elapsed, random.random())
+
+
+def _first(given: N | None, otherwise: N) -> N:
+    return otherwise if given is None else given

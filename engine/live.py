@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
 from heapq import heappop, heappush
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -21,12 +22,18 @@ from .attempt import Attempt
 from .backends.backend import Backend
 from .context import Context
 from .core.decide import may_start, retry_policy
+from .core.ordering import Rank, rank
 from .failure import FailureHandler, fall_back
 from .logger import logger
 from .model import Given, fingerprint
 from .notify import Notifier
 from .requests import Submission
 from .result import PipelineFuture
+
+if TYPE_CHECKING:
+    from .grants import Held
+    from .resources import ResourceScheduler
+    from .supply import Supply
 
 
 class Waiter(msgspec.Struct):
@@ -52,6 +59,8 @@ class InFlight(msgspec.Struct):
     worker: str | None
     """None once the attempt goes on without one."""
     context: Context
+    held: Held | None = None
+    """Resources, until it is really over."""
     given: bool = False
     """Its worker has it."""
     interrupted: bool = False
@@ -65,6 +74,7 @@ class Owner:
         owner_id: str,
         backend: Backend,
         failures: FailureHandler,
+        supply: Supply,
         *,
         executor: str,
         strict: bool,
@@ -73,15 +83,22 @@ class Owner:
         self.id = owner_id
         self.backend = backend
         self.failures = failures
+        self.supply = supply
         self.executor = executor
         self.strict = strict
         self.cancel_grace = cancel_grace
         self.expires = 0
         """End of its lease, ns; 0 while it is no member of the log."""
         self.runs: dict[str, LiveRun] = {}
-        self.queue: list[tuple[int, int, LiveRun]] = []
-        """Heap of the runs that could start a step: ``(-priority, order of asking, run)``."""
+        self.queue: list[tuple[Rank, LiveRun]] = []
+        """Heap of the runs that could start a step."""
+        self.busy: Counter[str] = Counter()
+        """Attempts in flight, by pipeline."""
         self.draining = False
+
+    def scheduler(self) -> ResourceScheduler:
+        """What it has of resources. Any thread."""
+        return self.supply.attach(self)
 
     def drain(self) -> None:
         """Begin nothing more, and ask for back what can be handed back."""
@@ -113,6 +130,8 @@ class LiveRun:
         self.waiters: list[Waiter] = []
         self.warnings: list[str] = []
         self.queued = False
+        self.watched = 0
+        """The deadline that a timer is set for, ns."""
         self.snapshot_at = self.recorded
         self._matured: list[tuple[int, int, int]] = []
         """Heap of ``(-priority, due, step)``; may hold retries that are planned otherwise now."""
@@ -153,6 +172,27 @@ class LiveRun:
         if matured and (not ready or matured[0][0] <= ready[0][0]):
             return matured[0][2]
         return ready[0][2] if ready else None
+
+    def begin(self, i: int, flight: InFlight) -> None:
+        """An attempt is with a worker."""
+        self.in_flight[i] = flight
+        self.owner.busy[self.run.state.name] += 1
+
+    def end(self, i: int) -> InFlight:
+        """An attempt is over for the run."""
+        self.owner.busy[self.run.state.name] -= 1
+        return self.in_flight.pop(i)
+
+    def rank(self, order: int) -> Rank:
+        """The run's place among those of its owner that could start a step."""
+        state = self.run.state
+        return rank(
+            self.owner.supply.ordering,
+            order=order,
+            priority=state.priority,
+            deadline=state.deadline,
+            share=self.owner.busy[state.name],
+        )
 
     def executor(self, i: int) -> str:
         """Where a step's next attempt is carried out; a fallback in a thread, which has it."""

@@ -17,16 +17,24 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Any
 
-from ..events.errors import AppendRefused, IllegalTransition, LogError, LogUnavailable
+from ..events.errors import (
+    AppendRefused,
+    IllegalTransition,
+    LogError,
+    LogUnavailable,
+    ResourceUnavailable,
+)
 from ..events.store import Batch, Store
 from ..events.upcasters import Event, to_new
 from ..projections.catchup import save_snapshot, snapshot_due
 from .attempts import Attempts
+from .classify import describe
 from .clock import Clock
 from .context import Context
 from .core import commands as c
 from .core.decide import decide, settle
 from .core.effects import outstanding
+from .grants import Grants, Held, MustWait
 from .live import InFlight, LiveRun, Owner
 from .logger import logger
 from .mailbox import Mailbox, Message
@@ -51,6 +59,7 @@ class Loop:
         self.runs: dict[str, LiveRun] = {}
         self.ownership = Ownership(self)
         self.attempts = Attempts(self)
+        self.grants = Grants(self)
         self.closing = threading.Event()
         """Set when the process exits: what cannot be written is given up."""
         self.now = clock.now()
@@ -69,6 +78,10 @@ class Loop:
     def post(self, message: Message) -> bool:
         """Have ``message`` called in the next turn; False when the loop has ended. Any thread."""
         return self._mailbox.post(message)
+
+    def wake(self) -> None:
+        """See to it that another turn follows. Any thread."""
+        self.post(_nothing)
 
     def start(self) -> None:
         """Run turns in a thread until :meth:`stop`."""
@@ -144,6 +157,7 @@ class Loop:
 
     def _dispatch(self) -> None:
         """Give free workers to runs that can start a step: by priority, in turns among equals."""
+        self.grants.serve()
         for live in self._touched.values():
             self._queue(live)
         for owner in self.hungry.values():
@@ -158,16 +172,35 @@ class Loop:
     def _queue(self, live: LiveRun) -> None:
         if not live.queued and live.can_start():
             live.queued = True
-            heappush(live.owner.queue, (-live.run.state.priority, next(self._order), live))
+            heappush(live.owner.queue, (live.rank(next(self._order)), live))
 
     def _start_one(self, owner: Owner, worker: str) -> bool:
-        live = heappop(owner.queue)[2]
+        live = heappop(owner.queue)[1]
         live.queued = False
         i = live.next_step()
         if i is None or not live.can_start() or not self.holds(live):
             return False
-        executor = live.executor(i)
-        self.record(live, decide(live.run, c.Start(i, worker, executor), self.now))
+        try:
+            held = self.grants.take(live, i)
+        except MustWait:
+            self.record(live, decide(live.run, c.Queue(i), self.now))
+        except ResourceUnavailable as error:
+            self.record(live, decide(live.run, c.Queue(i), self.now))
+            self.record(live, decide(live.run, c.Deny(i, describe(error)), self.now))
+        else:
+            return self.launch(live, i, worker, held)
+        self._queue(live)
+        return False
+
+    def launch(self, live: LiveRun, i: int, worker: str, held: Held | None) -> bool:
+        """Start a step on an acquired worker, with what it holds; False if it must not start."""
+        command = c.Start(i, worker, live.executor(i))
+        if held is not None:
+            command = c.Start(i, worker, live.executor(i), *held.grant)
+        events = decide(live.run, command, self.now)
+        if not events:
+            return False
+        self.record(live, events)
         step = live.run.state.steps[i]
         context = Context(
             run_id=live.run.run_id,
@@ -179,8 +212,9 @@ class Loop:
             save=partial(self.attempts.save, live, i, step.attempt),
             checkpoints=step.checkpoints,
             allow_pickle=live.run.state.allow_pickle,
+            gpus=command.gpus,
         )
-        live.in_flight[i] = InFlight(context.attempt, worker, context)
+        live.begin(i, InFlight(context.attempt, worker, context, held))
         self._queue(live)
         return True
 
@@ -266,9 +300,8 @@ class Loop:
         """Let a run go with attempts in flight: whatever they return comes too late."""
         if self.holds(live):
             self.forget(live)
-        for flight in live.in_flight.values():
-            self.attempts.let_go(live, flight)
-        live.in_flight.clear()
+        for i in list(live.in_flight):
+            self.attempts.let_go(live, live.end(i))
 
     def holds(self, live: LiveRun) -> bool:
         """Whether this is the run that this process executes, not one that it has let go."""
@@ -278,6 +311,7 @@ class Loop:
         """Let a run go; what is recorded of it stays."""
         self.runs.pop(live.run.run_id, None)
         live.owner.runs.pop(live.run.run_id, None)
+        self.grants.drop(live)
 
     def _snapshot(self, live: LiveRun) -> None:
         live.snapshot_at = live.recorded
@@ -301,3 +335,7 @@ class Loop:
             future.set_exception(error)
         self.ownership.fail(error)
         self.ownership.release_idle()
+
+
+def _nothing() -> None:
+    """A message that only has a turn follow."""

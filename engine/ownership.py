@@ -6,7 +6,6 @@ thread; what they are asked from outside, they answer after the commit of the tu
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from functools import partial
@@ -25,7 +24,6 @@ from ..events.errors import (
 )
 from ..events.machines import PipelineStatus
 from ..events.pipeline import PipelineSubmitted
-from ..events.store import Member
 from ..events.upcasters import to_event
 from ..projections.catchup import load_run
 from ..projections.run import Run
@@ -34,14 +32,12 @@ from .core.decide import decide, settle
 from .live import LiveRun, Owner, Waiter
 from .logger import logger
 from .model import Given
-from .requests import Submission, Unfinished, claim_by, told_to, unfinished
+from .requests import LEASE, Submission, Unfinished, claim_by, member, told_to, unfinished
 from .result import PipelineFuture, result_of
 
 if TYPE_CHECKING:
     from .loop import Loop
 
-LEASE = 15.0
-"""Seconds after which the runs of an owner that shows no life may be taken over."""
 LOOK_INTERVAL = 0.1
 """Seconds between two looks for what other processes have written."""
 
@@ -256,16 +252,17 @@ class Ownership:
 
     def patience(self) -> float | None:
         """Seconds the loop may sleep before it must look around."""
-        return LOOK_INTERVAL if self._loop.runs or self._followed else None
+        busy = self._loop.runs or self._followed or self._loop.grants.holders()
+        return LOOK_INTERVAL if busy else None
 
     def look_around(self) -> None:
         """Renew leases, read the inbox, see how followed runs are doing."""
-        if not self._loop.runs and not self._followed:
+        if self.patience() is None:
             return
-        elapsed = self._loop.clock.monotonic() - self._looked_at
-        if elapsed < LOOK_INTERVAL * 1e9 and not self._inbox_unread:
+        now = self._loop.clock.monotonic()
+        if now - self._looked_at < LOOK_INTERVAL * 1e9 and not self._inbox_unread:
             return
-        self._looked_at = self._loop.clock.monotonic()
+        self._looked_at = now
         try:
             self._look()
         except LogUnavailable as error:
@@ -274,9 +271,10 @@ class Ownership:
 
     def _look(self) -> None:
         for owner in self._loop.owners.values():
-            if owner.runs:
+            if owner.runs or owner.id in self._loop.grants.holders():
                 self._renew(owner)
         if self._store.news() or self._inbox_unread:
+            self._loop.grants.look()
             self._inbox_unread = False
             self._read_inbox()
         for run_id in list(self._followed):
@@ -285,9 +283,14 @@ class Ownership:
     def _renew(self, owner: Owner) -> None:
         if owner.expires - self._loop.now > LEASE * 1e9 * 2 / 3:
             return
-        expires = self._loop.now + int(LEASE * 1e9)
-        self._store.join(Member(owner.id, os.uname().nodename, os.getpid(), expires))
-        owner.expires = expires
+        joined = member(owner.id, self._loop.now)
+        self._store.join(joined)
+        owner.expires = joined.expires
+
+    def show_life(self, owner: Owner) -> None:
+        """Have an owner without runs counted among the living. Any thread."""
+        self._store.join(member(owner.id, self._loop.clock.now()))
+        self._loop.post(partial(self._renew, owner))
 
     def _read_inbox(self) -> None:
         for item in self._store.inbox():

@@ -7,6 +7,7 @@ asks, from whichever process.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,7 +19,10 @@ from ..events.errors import LogError, LogUnavailable
 from ..events.resource import (
     AllocationRequested,
     PoolConfigured,
+    ResourceRegistered,
+    ResourceRemoved,
     ResourceReserved,
+    ResourceResized,
     ResourceUnreserved,
     pool_stream,
 )
@@ -34,6 +38,11 @@ T = TypeVar("T")
 
 SNAPSHOT_EVENTS = 1000
 """Events between two snapshots: few, since whoever opens a log folds what follows the last one."""
+
+
+def machine_name() -> str:
+    """Name of the pool of this machine's resources."""
+    return os.uname().nodename
 
 
 class SharedPool:
@@ -52,6 +61,8 @@ class SharedPool:
         """Notified of every change that this process makes or notices; also its lock."""
         self.listeners: list[Callable[[], None]] = []
         """Called after every such change, in any thread."""
+        self.resized = False
+        """A capacity has changed since this was last set to False: what waits may be in vain."""
         self._store = store
         self._clock = clock
         self._closing = closing
@@ -131,6 +142,8 @@ class SharedPool:
         self._pool.apply(event, version=self.state.version + 1, at=at)
         if isinstance(event, AllocationRequested):
             self.waiting.add(event.allocation)
+        elif isinstance(event, ResourceRegistered | ResourceResized | ResourceRemoved):
+            self.resized = True
         elif isinstance(event, PoolConfigured | ResourceReserved | ResourceUnreserved):
             self.waiting = Waiting(self.state)  # in another order, or other queues
 
@@ -149,6 +162,15 @@ class SharedPool:
         except LogError:
             return True
         return False
+
+
+class Home(msgspec.Struct, frozen=True):
+    """Where a scheduler's resources are: a pool, and in whose name things are held there."""
+
+    pool: SharedPool
+    owner: str
+    keep_alive: Callable[[], None]
+    """Makes sure that others do not take the owner for dead."""
 
 
 class Draft:

@@ -12,6 +12,7 @@ import msgspec
 
 from ..events.definition import PipelineDefinition
 from ..events.pipeline import PipelineSubmitted
+from ..events.store import Member
 from ..projections.run import Run
 from .core.commands import Claim
 from .model import Given
@@ -48,6 +49,15 @@ def unfinished(run: Run) -> Unfinished:
 def claim_by(owner_id: str) -> Claim:
     """The command by which an owner in this process takes a run."""
     return Claim(owner_id, os.uname().nodename, os.getpid(), code_version())
+
+
+LEASE = 15.0
+"""Seconds after which the runs of an owner that shows no life may be taken over."""
+
+
+def member(owner_id: str, now: int) -> Member:
+    """An owner in this process, as the log knows it from ``now`` (ns) on."""
+    return Member(owner_id, os.uname().nodename, os.getpid(), now + int(LEASE * 1e9))
 
 
 class told_to:

@@ -19,33 +19,25 @@ from ..events.memory import MemoryStore
 from ..projections.pool import PoolState, amount
 from . import holdings, stock
 from .clock import SystemClock
+from .configuration import PipelineConfig
 from .core.capacity import free, impossible
-from .pool import Draft, SharedPool
+from .holdings import ResourceAllocation
+from .pool import Draft, Home, SharedPool, machine_name
 
 LOOK_INTERVAL = 0.1
 """Seconds between two looks at what other processes have released, while somebody waits."""
 
 
-class Home(msgspec.Struct, frozen=True):
-    """Where a scheduler's resources are: a pool, and in whose name things are held there."""
-
-    pool: SharedPool
-    owner: str
-    keep_alive: Callable[[], None]
-    """Makes sure that others do not take the owner for dead."""
-
-
 class ResourceScheduler:
     """What there is of each resource, who holds it, and who waits for it.
 
-    Without more ado it has what the machine has (``cpu memory disk network``, and ``gpu`` where
-    there is one); an explicit allocation beyond these enlarges them, with a warning. What is registered
-    is hard: more is never held at once. An engine allocates for its steps what they declare, and
-    never beyond any capacity.
+    It begins with what the machine has (``cpu memory disk network``, and ``gpu`` where there is
+    one); an explicit allocation beyond these enlarges them, with a warning. What is registered is
+    hard: more is never held at once. An engine allocates for its steps what they declare, and never
+    beyond any capacity.
 
-    A scheduler of its own keeps its pool in memory. That of an engine keeps it in the engine's
-    log, as events, where all engines of this machine on that log share it. Safe to use from
-    several threads.
+    Alone, it keeps its pool in memory; given to an engine, in the engine's log, where all engines
+    of this machine on that log share it. Safe to use from several threads.
 
     Args:
         ordering: Who goes first among those that wait, for resources and for free workers:
@@ -57,9 +49,12 @@ class ResourceScheduler:
         max_cpu_cores: At most so many of the machine's cores.
         max_memory_gb: At most so much of its memory, in 10**9 bytes.
         enable_gpu: False: none of its GPUs.
+        config: Where the last three come from if they are None; None: the environment, and the
+            file that it names.
 
     Raises:
         ValueError: An unknown ordering or strategy.
+        ConfigurationError: The configuration is at fault.
     """
 
     def __init__(
@@ -71,16 +66,18 @@ class ResourceScheduler:
         max_cpu_cores: float | None = None,
         max_memory_gb: float | None = None,
         enable_gpu: bool | None = None,
+        config: PipelineConfig | None = None,
     ) -> None:
         if strategy == "priority":
             ordering, strategy = "priority", "first_fit"
         self.ordering = r.Ordering(ordering)
         self.fit = r.Fit(strategy)
-        self.pool_name = pool or _machine_name()
-        self._limits = {
-            "max_cpu_cores": max_cpu_cores,
-            "max_memory_gb": max_memory_gb,
-            "enable_gpu": enable_gpu,
+        self.pool_name = pool or machine_name()
+        config = config or PipelineConfig()
+        self._limits: dict[str, Any] = {
+            "max_cpu_cores": max_cpu_cores or config.max_cpu_cores,
+            "max_memory_gb": max_memory_gb or config.max_memory_gb,
+            "enable_gpu": config.enable_gpu if enable_gpu is None else enable_gpu,
         }
         self._lock = threading.RLock()
         self._home: Home | None = None
@@ -250,7 +247,7 @@ class ResourceScheduler:
             draft.record(r.AllocationReleased(allocation_id))
             return True
 
-        return self._transact(release)
+        return bool(self._transact(release))
 
     def _wait(self, home: Home, request: r.AllocationRequested, timeout: float) -> None:
         pool, allocation = home.pool, request.allocation
@@ -365,12 +362,6 @@ class ResourceScheduler:
 
 _ALONE = "alone"
 """Owner of what is held by a scheduler without an engine."""
-
-
-def _machine_name() -> str:
-    import os
-
-    return os.uname().nodename
 
 
 def _take(draft: Draft, allocation: str) -> bool:

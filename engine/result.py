@@ -96,12 +96,18 @@ def result_of(
     return ExecutionResult(
         run_id=run.run_id,
         status=run.status,
-        errors=[f"step {graph.name(i)!r}: {state.steps[i].error}" for i in state.failed],
+        errors=_errors(run),
         warnings=list(warnings or ()),
         metrics=metrics(run, now),
         metadata={"pipeline": state.name, **_metadata(run, artifacts)},
         load_output=load,
     )
+
+
+def _errors(run: Run) -> list[str]:
+    state = run.state
+    errors = [f"step {run.graph.name(i)!r}: {state.steps[i].error}" for i in state.failed]
+    return [str(state.cause), *errors] if state.late else errors
 
 
 def _metadata(run: Run, artifacts: Artifacts) -> dict[str, Any]:

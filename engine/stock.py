@@ -113,7 +113,7 @@ def make_room(draft: Draft, resource_id: str, kind: r.ResourceType, wanted: floa
         before = resource.capacity if resource is not None else 0.0
         size = amount(before + wanted - left)
         size = float(math.ceil(size)) if kind is r.ResourceType.GPU else size
-        devices = ()
+        devices: tuple[int, ...] = ()
         if kind is r.ResourceType.GPU:
             devices = devices_of(state, resource_id, size, None)
         logger().warning(

@@ -21,12 +21,17 @@ def submitted(
     engine: str,
     priority: int,
     on_failure: str,
+    deadline: int | None,
+    parallelism: int | None,
     retry: RetryPolicy | None,
     failures: FailureHandler,
     allow_pickle: bool,
     origin: Origin | None,
 ) -> PipelineSubmitted:
     """The event; what is too large for it is an artifact, durable on return.
+
+    Args:
+        parallelism: Steps in flight at once, where the pipeline does not say it.
 
     Raises:
         UnencodableValue: ``data`` cannot be recorded.
@@ -42,7 +47,8 @@ def submitted(
         engine=engine,
         on_failure=on_failure,
         priority=priority,
-        parallelism=definition.parallelism,
+        deadline=deadline,
+        parallelism=definition.parallelism or parallelism,
         retry=retry,
         policies=failures.policies_of(types),
         fallbacks={kind: fallback.reference for kind, fallback in fallbacks.items()},

@@ -121,9 +121,14 @@ PIPELINE_ROWS: tuple[Row, ...] = (
         "PipelineCancelRequested",
         _P.CANCELLING,
     ),
+    Row(
+        (_P.PENDING, _P.RUNNING, _P.PAUSING, _P.PAUSED, _P.STOPPING, _P.STOPPED),
+        "PipelineDeadlineExceeded",
+        _P.CANCELLING,
+    ),
     Row((_P.CANCELLING,), "PipelineCancelled", _P.CANCELLED),
     Row((_P.RUNNING, _P.PAUSING), "PipelineCompleted", _P.COMPLETED),
-    Row((_P.RUNNING, _P.PAUSING), "PipelineFailed", _P.FAILED),
+    Row((_P.RUNNING, _P.PAUSING, _P.CANCELLING), "PipelineFailed", _P.FAILED),
 )
 
 STEP_ROWS: tuple[Row, ...] = (

@@ -30,6 +30,7 @@ class PipelineSubmitted(msgspec.Struct, frozen=True, omit_defaults=True):
         engine: The engine that submitted it.
         on_failure: ``stop`` (nothing new starts) or ``continue`` (independent branches go on).
         priority: Among runs of one engine, higher ones get free workers first.
+        deadline: When it should be done, ns, UTC.
         parallelism: Most steps of this run in flight at once.
         retry: The policy of steps that have none of their own, nor of their type.
         policies: Policies by step type.
@@ -51,6 +52,7 @@ class PipelineSubmitted(msgspec.Struct, frozen=True, omit_defaults=True):
     policies: dict[str, RetryPolicy] = {}
     fallbacks: dict[str, str] = {}
     allow_pickle: bool = True
+    deadline: int | None = None
     origin: Origin | None = None
 
 
@@ -93,6 +95,10 @@ class PipelineCancelRequested(msgspec.Struct, frozen=True, omit_defaults=True):
     """What runs is interrupted, and the run ends for good."""
 
 
+class PipelineDeadlineExceeded(msgspec.Struct, frozen=True, omit_defaults=True):
+    """It was not done in time: what runs is interrupted, and the run fails."""
+
+
 class PipelineCancelled(msgspec.Struct, frozen=True, omit_defaults=True):
     """Ended by a cancel; steps that had not started never will."""
 
@@ -110,7 +116,7 @@ class PipelineCompleted(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class PipelineFailed(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Ended without success; ``step`` and ``cause`` name the first failure.
+    """Ended without success; ``step`` (empty: the deadline) and ``cause`` name the first failure.
 
     ``failures`` counts the failed steps; ``memory`` is as in PipelineCompleted.
     """

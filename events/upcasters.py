@@ -24,6 +24,7 @@ PipelineEvent = (
     | pipeline.PipelineStopRequested
     | pipeline.PipelineStopped
     | pipeline.PipelineCancelRequested
+    | pipeline.PipelineDeadlineExceeded
     | pipeline.PipelineCancelled
     | pipeline.PipelineCompleted
     | pipeline.PipelineFailed

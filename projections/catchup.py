@@ -13,7 +13,8 @@ from ..events.errors import LogCorrupt, RunNotFound
 from ..events.pipeline import PipelineSubmitted
 from ..events.store import Snapshot, Store
 from ..events.upcasters import to_event
-from .run import FOLD, Run, from_snapshot, take_snapshot
+from .run import FOLD, Run
+from .state import RunState
 
 SNAPSHOT_EVENTS = 10_000
 """Fewest events between two snapshots. A snapshot is as large as the run has steps, so that many
@@ -70,3 +71,18 @@ def save_snapshot(store: Store, run: Run) -> None:
     """Keep the run's present state. It must be the state of committed events."""
     snapshot = Snapshot(version=run.state.version, fold=FOLD, data=take_snapshot(run))
     store.save_snapshot(run.stream, snapshot)
+
+
+def take_snapshot(run: Run) -> bytes:
+    """The state as JSON text."""
+    return msgspec.json.encode(run.state)
+
+
+_state_decoder = msgspec.json.Decoder(RunState)
+
+
+def from_snapshot(run_id: str, definition: PipelineDefinition, data: bytes) -> Run:
+    """The run as it was when the snapshot was taken."""
+    run = Run(run_id, definition)
+    run.state = _state_decoder.decode(data)
+    return run

@@ -13,8 +13,6 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import Any
 
-import msgspec
-
 from ..events import pipeline as p
 from ..events import step as s
 from ..events.definition import PipelineDefinition
@@ -129,6 +127,7 @@ class Run:
         state.on_failure = event.on_failure
         state.priority = event.priority
         state.parallelism = event.parallelism
+        state.deadline = event.deadline
         state.retry = event.retry
         state.policies = event.policies
         state.fallbacks = event.fallbacks
@@ -153,6 +152,8 @@ class Run:
         state = self.state
         state.halted_at = state.ended_at = 0
         state.cause = None
+        if state.late:
+            state.late, state.deadline = False, None  # there is no going on before it
         for i, step in enumerate(state.steps):
             if (step.status, "PipelineResumed") in STEP_TABLE and step.reason != "condition":
                 self._reset(i, step)
@@ -170,6 +171,10 @@ class Run:
         step.done = step.total = step.message = None
         if not step.remaining:
             self._make_ready(i)
+
+    def _deadline_exceeded(self, event: p.PipelineDeadlineExceeded, at: int) -> None:
+        self._halted(event, at)
+        self.state.late = True
 
     def _ended(self, event: p.PipelineCompleted | p.PipelineStopped, at: int) -> None:
         state = self.state
@@ -360,6 +365,7 @@ _PIPELINE_FOLDS: dict[type[Any], Callable[[Run, Any, int], None]] = {
     p.PipelineResumed: Run._resumed,
     p.PipelineStopRequested: Run._halted,
     p.PipelineStopped: Run._ended,
+    p.PipelineDeadlineExceeded: Run._deadline_exceeded,
     p.PipelineCancelled: Run._run_cancelled,
     p.PipelineCompleted: Run._ended,
     p.PipelineFailed: Run._run_failed,
@@ -381,19 +387,4 @@ _STEP_FOLDS: dict[type[Any], Callable[[Run, Any, int, StepState, int, int], None
 }
 
 
-def take_snapshot(run: Run) -> bytes:
-    """The state as JSON text."""
-    return msgspec.json.encode(run.state)
-
-
-_state_decoder = msgspec.json.Decoder(RunState)
-
-
-def from_snapshot(run_id: str, definition: PipelineDefinition, data: bytes) -> Run:
-    """The run as it was when the snapshot was taken."""
-    run = Run(run_id, definition)
-    run.state = _state_decoder.decode(data)
-    return run
-
-
-__all__ = ["FOLD", "Run", "RunState", "StepState", "from_snapshot", "take_snapshot"]
+__all__ = ["FOLD", "Run", "RunState", "StepState"]

@@ -54,6 +54,7 @@ class RunState(msgspec.Struct):
     data: Value = NONE
     on_failure: str = "stop"
     priority: int = 0
+    deadline: int | None = None
     parallelism: int | None = None
     retry: RetryPolicy | None = None
     policies: dict[str, RetryPolicy] = {}
@@ -65,6 +66,8 @@ class RunState(msgspec.Struct):
     halted_at: int = 0
     """When a pause, stop or failure halted the retry timers; 0 while they run."""
     cause: ErrorInfo | None = None
+    late: bool = False
+    """Its deadline has passed."""
     memory: float | None = None
     steps: list[StepState] = []
     ready: list[tuple[int, int, int]] = []

@@ -62,6 +62,7 @@ class EngineOptions(msgspec.Struct, frozen=True, dict=True):
             max_workers=self.workers,
             durability=self.durability,
             strict=not self.lenient,
+            config=self.configuration,
         )
 
     def prepare(self, *, several: bool = False) -> None:

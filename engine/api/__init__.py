@@ -14,7 +14,9 @@ from semantica.pipeline.engine.core.commands import Refused
 from semantica.pipeline.engine.execution import ExecutionEngine
 from semantica.pipeline.engine.failure import ErrorRecovery, FailureHandler, FallbackHandler
 from semantica.pipeline.engine.findings import ValidationResult
+from semantica.pipeline.engine.holdings import ResourceAllocation
 from semantica.pipeline.engine.model import Pipeline, PipelineStep
+from semantica.pipeline.engine.resources import ResourceScheduler
 from semantica.pipeline.engine.result import ExecutionResult, PipelineFuture
 from semantica.pipeline.engine.steps.registry import step
 from semantica.pipeline.engine.templates import PipelineTemplate, PipelineTemplateManager
@@ -23,6 +25,7 @@ from semantica.pipeline.events.definition import RetryPolicy, RetryStrategy
 from semantica.pipeline.events.errors import (
     AmbiguousRun,
     AppendRefused,
+    ConfigurationError,
     EngineClosed,
     HandlerNotFound,
     IllegalTransition,
@@ -34,6 +37,7 @@ from semantica.pipeline.events.errors import (
     PipelineError,
     PipelineValidationError,
     RecordedError,
+    ResourceUnavailable,
     RunConflict,
     RunFailed,
     RunNotFound,
@@ -44,6 +48,7 @@ from semantica.pipeline.events.errors import (
 )
 from semantica.pipeline.events.machines import PipelineStatus, StepStatus
 from semantica.pipeline.events.pipeline import Origin
+from semantica.pipeline.events.resource import ResourceType
 from semantica.pipeline.events.values import ErrorSeverity
 from semantica.pipeline.projections.progress import Progress
 
@@ -63,6 +68,10 @@ __all__ = [
     "ErrorSeverity",
     "FailureHandler",
     "FallbackHandler",
+    # resources
+    "ResourceAllocation",
+    "ResourceScheduler",
+    "ResourceType",
     # executing
     "ExecutionEngine",
     "ExecutionResult",
@@ -78,6 +87,7 @@ __all__ = [
     # errors
     "AmbiguousRun",
     "AppendRefused",
+    "ConfigurationError",
     "EngineClosed",
     "HandlerNotFound",
     "IllegalTransition",
@@ -89,6 +99,7 @@ __all__ = [
     "PipelineError",
     "PipelineValidationError",
     "RecordedError",
+    "ResourceUnavailable",
     "Refused",
     "RunConflict",
     "RunFailed",

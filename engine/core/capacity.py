@@ -179,7 +179,7 @@ class Survey:
         grant = self.place(request)
         if grant is not None:
             yield allocation, grant
-        if allocation in self._state.requests:
+        if allocation in self._state.requests and not impossible(self._state, request.amounts):
             self._keep(request)
         return grant is not None
 

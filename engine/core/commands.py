@@ -29,6 +29,10 @@ class Cancel(msgspec.Struct, frozen=True, tag=True):
     """Interrupt what runs and end for good."""
 
 
+class Expire(msgspec.Struct, frozen=True):
+    """The run's deadline has come."""
+
+
 Control = Pause | Resume | Stop | Cancel
 """Commands that anybody may send, through the inbox too."""
 
@@ -142,6 +146,7 @@ class Cancelled(msgspec.Struct, frozen=True):
 Command = (
     Control
     | Claim
+    | Expire
     | Start
     | Queue
     | Deny

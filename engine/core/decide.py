@@ -42,7 +42,7 @@ def settle(run: Run, memory: float | None = None) -> list[Event]:
         return []
     match state.status:
         case PipelineStatus.CANCELLING:
-            return [p.PipelineCancelled()]
+            return [_too_late(run, memory)] if state.late else [p.PipelineCancelled()]
         case PipelineStatus.STOPPING:
             return [p.PipelineStopped()]
         case PipelineStatus.RUNNING | PipelineStatus.PAUSING:
@@ -62,6 +62,16 @@ def _ending(run: Run, memory: float | None) -> Event:
         cause = replace(cause, traceback=None)  # which the step's own event has
         return p.PipelineFailed(run.graph.name(first), cause, len(state.failed), memory)
     return p.PipelineCompleted(tuple(state.steps[i].version for i in run.graph.sinks), memory)
+
+
+def _too_late(run: Run, memory: float | None) -> Event:
+    cause = ErrorInfo(
+        type="semantica.pipeline.DeadlineExceeded",
+        message=f"the deadline passed with {run.state.unfinished} steps unfinished",
+        category="timeout",
+        severity=ErrorSeverity.HIGH,
+    )
+    return p.PipelineFailed("", cause, len(run.state.failed), memory)
 
 
 def failing(run: Run) -> bool:
@@ -120,6 +130,12 @@ def _cancel(run: Run, command: c.Cancel, now: int) -> list[Event]:
     if run.status in (PipelineStatus.CANCELLING, PipelineStatus.CANCELLED):
         return []
     return [_control(run, p.PipelineCancelRequested(), "cancelled")]
+
+
+def _expire(run: Run, command: c.Expire, now: int) -> list[Event]:
+    deadline = run.state.deadline
+    possible = (run.state.status, "PipelineDeadlineExceeded") in PIPELINE_TABLE
+    return [p.PipelineDeadlineExceeded()] if possible and deadline and now >= deadline else []
 
 
 def _control(run: Run, event: Event, done: str) -> Event:
@@ -351,6 +367,7 @@ _DECISIONS: dict[type[Any], Callable[[Run, Any, int], list[Event]]] = {
     c.Stop: _stop,
     c.Cancel: _cancel,
     c.Claim: _claim,
+    c.Expire: _expire,
     c.Start: _start,
     c.Queue: _queue,
     c.Deny: _deny,

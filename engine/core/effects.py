@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from ...events.machines import PipelineStatus, StepStatus
+from ...events.machines import PIPELINE_TABLE, PipelineStatus, StepStatus
 from ...projections.run import Run
 
 
@@ -41,7 +41,13 @@ class Acquire(msgspec.Struct, frozen=True):
     wanted: bool
 
 
-Effect = Execute | Interrupt | Wake | Acquire
+class Watch(msgspec.Struct, frozen=True):
+    """A run that must be over by ``deadline`` (ns)."""
+
+    deadline: int
+
+
+Effect = Execute | Interrupt | Wake | Acquire | Watch
 
 
 def outstanding(run: Run, steps: Iterable[int] | None = None) -> Iterator[Effect]:
@@ -53,6 +59,8 @@ def outstanding(run: Run, steps: Iterable[int] | None = None) -> Iterator[Effect
     state = run.state
     if steps is None:
         steps = [*state.running, *state.retrying, *state.waiting]
+        if state.deadline and (state.status, "PipelineDeadlineExceeded") in PIPELINE_TABLE:
+            yield Watch(state.deadline)
     for i in steps:
         step = state.steps[i]
         if step.status is StepStatus.RUNNING:

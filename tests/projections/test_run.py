@@ -18,8 +18,14 @@ from semantica.pipeline.events.errors import (
 from semantica.pipeline.events.machines import PipelineStatus, StepStatus
 from semantica.pipeline.events.memory import MemoryStore
 from semantica.pipeline.events.store import Batch, Snapshot
-from semantica.pipeline.projections.catchup import load_run, save_snapshot, snapshot_due
-from semantica.pipeline.projections.run import FOLD, from_snapshot, take_snapshot
+from semantica.pipeline.projections.catchup import (
+    from_snapshot,
+    load_run,
+    save_snapshot,
+    snapshot_due,
+    take_snapshot,
+)
+from semantica.pipeline.projections.run import FOLD
 
 DIAMOND = {"a": [], "b": ["a"], "c": ["a"], "d": ["b", "c"]}
 

@@ -11,8 +11,13 @@ from semantica.pipeline.events.memory import MemoryStore
 from semantica.pipeline.events.pipeline import PipelineSubmitted
 from semantica.pipeline.events.store import Batch
 from semantica.pipeline.events.upcasters import Event, to_new
-from semantica.pipeline.projections.catchup import load_run, save_snapshot
-from semantica.pipeline.projections.run import Run, from_snapshot, take_snapshot
+from semantica.pipeline.projections.catchup import (
+    from_snapshot,
+    load_run,
+    save_snapshot,
+    take_snapshot,
+)
+from semantica.pipeline.projections.run import Run
 
 RUN = "r"
 

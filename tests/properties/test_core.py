@@ -31,9 +31,9 @@ from semantica.pipeline.events.envelope import first_break
 from semantica.pipeline.events.machines import PIPELINE_TABLE, PipelineStatus, StepStatus
 from semantica.pipeline.events.upcasters import Event
 from semantica.pipeline.events.values import ErrorInfo
-from semantica.pipeline.projections.catchup import load_run
+from semantica.pipeline.projections.catchup import load_run, take_snapshot
 from semantica.pipeline.projections.progress import progress
-from semantica.pipeline.projections.run import Run, take_snapshot
+from semantica.pipeline.projections.run import Run
 
 policies = st.builds(
     RetryPolicy,

@@ -1,0 +1,50 @@
+"""The resource scheduler of an engine, which few runs need."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ..events.resource import Ordering
+from .configuration import PipelineConfig
+from .pool import Home, machine_name
+
+if TYPE_CHECKING:
+    from .live import Owner
+    from .loop import Loop
+    from .resources import ResourceScheduler
+
+
+class Supply:
+    """Makes the scheduler when it is first asked for, unless the engine was given one.
+
+    Args:
+        loop: Of the engine's log, where the pool is.
+        given: With the engine.
+        config: For the one that is made.
+    """
+
+    def __init__(self, loop: Loop, given: ResourceScheduler | None, config: PipelineConfig) -> None:
+        self.pool = machine_name() if given is None else given.pool_name
+        self.ordering = Ordering.PRIORITY if given is None else given.ordering
+        self._loop = loop
+        self._given = given
+        self._config = config
+        self._attached: ResourceScheduler | None = None
+        self._lock = threading.Lock()
+
+    def attach(self, owner: Owner) -> ResourceScheduler:
+        """The scheduler, whose pool is in the log from now on. Any thread."""
+        with self._lock:
+            if self._attached is None:
+                scheduler = self._given
+                if scheduler is None:
+                    from .resources import ResourceScheduler
+
+                    scheduler = ResourceScheduler(config=self._config)
+                show_life = partial(self._loop.ownership.show_life, owner)
+                pool = self._loop.grants.pool(self.pool)
+                scheduler.attach(Home(pool, owner.id, show_life))
+                self._attached = scheduler
+            return self._attached
