@@ -16,7 +16,7 @@ import msgspec
 from ...events.artifacts import Artifacts, FileArtifacts
 from ...events.codec import Value
 from ...events.definition import RetryPolicy, StepDefinition
-from ...events.errors import AppendRefused, HandlerNotFound
+from ...events.errors import AppendRefused, HandlerNotFound, WorkerLost
 from ..attempt import Attempt, Report, carry_out, failed
 from ..classify import Rule
 from ..clock import SystemClock
@@ -45,6 +45,10 @@ class Task(msgspec.Struct, frozen=True):
     """None: they are in the memory of the process that sends the task."""
     allow_pickle: bool
     run_id: str
+
+
+class Begun(msgspec.Struct, frozen=True):
+    """The task has arrived; nothing of the handler has run."""
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -113,7 +117,12 @@ def carry_out_in(process: Callable[[], WorkerProcess], attempt: Attempt, report:
             return
         serial = next(_serials)
         task = _pickled(attempt, given, serial)
-        outcome = _converse(process(), attempt, task, serial)
+        try:
+            outcome = _converse(process(), attempt, task, serial)
+        except _NeverBegun:  # it was dying while it was idle: nothing has happened
+            outcome = _converse(process(), attempt, task, serial)
+    except _NeverBegun as error:
+        outcome = failed(attempt, WorkerLost(*error.args), time.perf_counter() - began)
     except BaseException as error:  # pickling what a user made may raise anything
         outcome = failed(attempt, error, time.perf_counter() - began)
     report(outcome)
@@ -164,6 +173,7 @@ def pickle_given(step: str, given: Given) -> bytes:
 def _converse(worker: WorkerProcess, attempt: Attempt, task: bytes, serial: int) -> Command | None:
     """Send the task and answer what comes back, until it ends."""
     context = attempt.context
+    begun = False
     worker.send(task)
     context.on_cancel(lambda: worker.tell((serial, Cancel())))
     context.on_asking(lambda back: worker.tell((serial, Asked(back))))
@@ -174,15 +184,24 @@ def _converse(worker: WorkerProcess, attempt: Attempt, task: bytes, serial: int)
                 continue
             if isinstance(message, Ended):
                 return message.command
+            if isinstance(message, Begun):
+                begun = True
+                continue
             if isinstance(message, Progressed):
                 context.report(*message.arguments)
             elif isinstance(message, Logged):
                 getattr(context.log, message.level)(**message.values)
             else:
                 worker.tell((serial, _answer(context, message)))
-    except BaseException:
+    except BaseException as error:
         worker.kill()  # it may be in the middle of the handler
+        if isinstance(error, WorkerLost) and not begun:
+            raise _NeverBegun(*error.args) from None
         raise
+
+
+class _NeverBegun(WorkerLost):
+    """The worker process died before it took the task."""
 
 
 def _answer(context: Context, message: Put | Get | Saved) -> Any:
@@ -282,6 +301,7 @@ def _serve(task: Task, channel: Channel) -> None:
     def say(message: Any) -> None:
         channel.send((task.serial, message))
 
+    say(Begun())
     questions = Questions(say)
     artifacts: Artifacts = task.artifacts or RemoteArtifacts(questions)
     context = RemoteContext(

@@ -17,18 +17,24 @@ from semantica.pipeline.events import step as s
 from semantica.pipeline.events.codec import NONE
 from semantica.pipeline.events.errors import IllegalTransition
 from semantica.pipeline.events.machines import (
+    ALLOCATION_ROWS,
+    ALLOCATION_TABLE,
     NEW,
     PIPELINE_ROWS,
     PIPELINE_TABLE,
+    RESOURCE_ROWS,
+    RESOURCE_TABLE,
     STEP_ROWS,
     STEP_TABLE,
     PipelineStatus,
     Row,
     StepStatus,
     Table,
+    allocation_machine,
     build_machine,
     compile_table,
     pipeline_machine,
+    resource_machine,
     step_machine,
 )
 from semantica.pipeline.events.upcasters import EVENT_TYPES, Event
@@ -58,7 +64,10 @@ SAMPLES: dict[str, Event] = {
     "StepSkipped": s.StepSkipped("a", "upstream", "z"),
     "StepCancelled": s.StepCancelled("a", 1, "cooperative"),
 }
-SAMPLES.update({name: kind() for name, kind in EVENT_TYPES.items() if name not in SAMPLES})
+RUN_EVENTS = [name for name in EVENT_TYPES if name.startswith(("Pipeline", "Step"))]
+SAMPLES.update({name: EVENT_TYPES[name]() for name in RUN_EVENTS if name not in SAMPLES})
+SETTINGS = {"PoolConfigured", "RateLimited"}
+"""Events that change no state of the law."""
 
 PIPELINE_PATHS: dict[str, list[str]] = {
     NEW: [],
@@ -105,8 +114,8 @@ def step_in(status: StepStatus) -> Run:
     return run_in(["PipelineSubmitted", "PipelineClaimed", *STEP_PATHS[status]])
 
 
-PIPELINE_EVENTS = [name for name in EVENT_TYPES if name.startswith("Pipeline")]
-STEP_EVENTS = [name for name in EVENT_TYPES if name.startswith("Step")]
+PIPELINE_EVENTS = [name for name in RUN_EVENTS if name.startswith("Pipeline")]
+STEP_EVENTS = [name for name in RUN_EVENTS if name.startswith("Step")]
 
 
 @pytest.mark.parametrize(("state", "event"), [*product([NEW, *_P], PIPELINE_EVENTS)])
@@ -163,12 +172,18 @@ def test_a_cancelled_pipeline_cancels_the_steps_that_had_not_started(state: Step
 
 
 def test_the_law_names_every_event_type() -> None:
-    triggers = {row.trigger for row in (*PIPELINE_ROWS, *STEP_ROWS)}
-    assert triggers == set(EVENT_TYPES)
+    rows = (*PIPELINE_ROWS, *STEP_ROWS, *ALLOCATION_ROWS, *RESOURCE_ROWS)
+    assert {row.trigger for row in rows} | SETTINGS == set(EVENT_TYPES)
 
 
 @pytest.mark.parametrize(
-    ("table", "machine"), [(PIPELINE_TABLE, pipeline_machine()), (STEP_TABLE, step_machine())]
+    ("table", "machine"),
+    [
+        (PIPELINE_TABLE, pipeline_machine()),
+        (STEP_TABLE, step_machine()),
+        (ALLOCATION_TABLE, allocation_machine()),
+        (RESOURCE_TABLE, resource_machine()),
+    ],
 )
 def test_the_compiled_table_is_the_machine(table: Table, machine: Machine) -> None:
     for state, event in product(machine.states, machine.events):

@@ -17,6 +17,7 @@ from semantica.pipeline.events.definition import RetryPolicy, RetryStrategy
 from semantica.pipeline.events.directory import advance
 from semantica.pipeline.events.envelope import Envelope, NewEvent
 from semantica.pipeline.events.errors import LogCorrupt, UnknownEvent
+from semantica.pipeline.events.resource import Fit, Ordering, ResourceType
 from semantica.pipeline.events.step import StepCompleted, StepInterrupted
 from semantica.pipeline.events.upcasters import EVENT_TYPES, to_event, to_new
 from semantica.pipeline.events.values import ErrorInfo
@@ -62,6 +63,9 @@ BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
     "tuple[int, ...]": st.lists(st.integers(0, 9), max_size=3).map(tuple),
     "dict[str, RetryPolicy]": st.dictionaries(text, policies, max_size=3),
     "dict[str, str]": st.dictionaries(text, text, max_size=3),
+    "Ordering": st.sampled_from(Ordering),
+    "Fit": st.sampled_from(Fit),
+    "ResourceType": st.sampled_from(ResourceType),
     "dict[str, float]": st.dictionaries(text, figure, max_size=3),
     "dict[str, int]": st.dictionaries(text, st.integers(0, 2**62), max_size=3),
 }
