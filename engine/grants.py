@@ -13,6 +13,7 @@ from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..events import resource as r
+from ..events.definition import StepDefinition
 from ..events.errors import ResourceUnavailable
 from ..events.upcasters import PoolEvent
 from ..projections.pool import PoolState, Request
@@ -110,8 +111,8 @@ class Grants:
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
         self._desks: dict[str, Desk] = {}
-        self._without: set[str] = set()
-        """Pools that nobody has used yet."""
+        self._limited: bool | None = None
+        """Whether rates are limited in some pool; None: it has to be found out."""
         self._numbers = count(1)
         self._opening = threading.Lock()
 
@@ -127,7 +128,10 @@ class Grants:
             MustWait: It is taken, and has been asked for.
             ResourceUnavailable: It can never be had.
         """
-        desk = self._desk_of(live, i)
+        definition = live.run.graph.definition.steps[i]
+        if not definition.resources and self._limited is False:
+            return None
+        desk = self._desk_of(live.owner, definition)
         if desk is None:
             return None
         asked = self._request(live, i)
@@ -176,31 +180,26 @@ class Grants:
             owner=live.owner.id,
             pipeline=live.run.state.name,
             amounts=definition.resources,
-            priority=max(definition.priority, live.run.state.priority),
+            priority=definition.priority + live.run.state.priority,
             deadline=live.run.state.deadline,
             run=live.run.run_id,
             step=definition.name,
             step_type=definition.type,
         )
 
-    def _desk_of(self, live: LiveRun, i: int) -> Desk | None:
+    def _desk_of(self, owner: Owner, definition: StepDefinition) -> Desk | None:
         """The desk that a step has to go to; None: it needs nothing."""
-        definition = live.run.graph.definition.steps[i]
-        owner = live.owner
-        name = owner.supply.pool
-        desk = self._desks.get(name)
-        if desk is None:
-            if not definition.resources and name in self._without:
-                return None
-            if not definition.resources and not self._used(name):
-                self._without.add(name)
-                return None
-            desk = self._open(owner)
-        limited = definition.type in desk.pool.state.limits
-        return desk if definition.resources or limited else None
+        if self._limited is None:
+            if owner.supply.pool not in self._desks and self._used(owner.supply.pool):
+                self._open(owner)
+            self._limited = any(desk.pool.state.limits for desk in self._desks.values())
+        desk = self._desks.get(owner.supply.pool)
+        if definition.resources:
+            return desk or self._open(owner)
+        return desk if desk and definition.type in desk.pool.state.limits else None
 
     def _used(self, name: str) -> bool:
-        """Whether somebody limits rates there, perhaps: whether there is such a pool."""
+        """Whether there is such a pool, in which rates may be limited."""
         return next(iter(self._loop.store.read(r.pool_stream(name))), None) is not None
 
     def _open(self, owner: Owner) -> Desk:
@@ -212,9 +211,16 @@ class Grants:
         with self._opening:
             if name not in self._desks:
                 pool = SharedPool(self._loop.store, name, self._loop.clock, self._loop.closing)
-                pool.listeners.append(self._loop.wake)
+                pool.listeners.append(self._noticed)
                 self._desks[name] = Desk(pool)
             return self._desks[name].pool
+
+    def _noticed(self) -> None:
+        """A pool has changed. Any thread."""
+        self._loop.post(self._forget_limits)
+
+    def _forget_limits(self) -> None:
+        self._limited = None
 
     # -- effects -----------------------------------------------------------------------------
 
@@ -348,9 +354,9 @@ class Grants:
 
     def look(self) -> None:
         """Others have changed the log."""
-        self._without.clear()
         for desk in self._desks.values():
             desk.pool.look()
+        self._forget_limits()
 
     def holders(self) -> set[str]:
         """The owners that hold something, whose leases must not lapse."""

@@ -238,7 +238,7 @@ class LiveRun:
 
     def _given(self, definition: StepDefinition) -> Given:
         """What was given with the pipeline; a changed handler is worth a warning."""
-        given = self.handlers.get(definition.name, Given())
+        given = self.handlers.get(definition.name, _NOTHING)
         if given.handler is not None and definition.fingerprint is not None:
             warning = f"step {definition.name!r}: its handler changed since the run was submitted"
             changed = fingerprint(given.handler) != definition.fingerprint
@@ -274,3 +274,6 @@ class LiveRun:
         """The run is over for this process."""
         status = self.run.status
         return status.finished or status is PipelineStatus.STOPPED
+
+
+_NOTHING = Given()

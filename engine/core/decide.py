@@ -82,12 +82,11 @@ def failing(run: Run) -> bool:
 def may_start(run: Run) -> bool:
     """Whether the run admits another step in flight."""
     state = run.state
-    under_way = len(state.running) + len(state.waiting)  # who has got resources starts at once
-    return (
-        state.status == PipelineStatus.RUNNING
-        and not failing(run)
-        and (state.parallelism is None or under_way < state.parallelism)
-    )
+    if state.status != PipelineStatus.RUNNING or failing(run):
+        return False
+    # Who has got resources starts at once, so that those who wait for some count as well.
+    cap = state.parallelism
+    return cap is None or len(state.running) + len(state.waiting) < cap
 
 
 def retry_policy(run: Run, i: int) -> RetryPolicy | None:
