@@ -11,7 +11,6 @@ from ..events.definition import RetryPolicy
 from ..events.errors import PipelineValidationError, nearest
 from .findings import Finding, ValidationResult
 from .model import RESERVED_OPTIONS, Handler, Pipeline, PipelineStep, demand
-from .validator import PipelineValidator
 
 
 class PipelineBuilder:
@@ -170,6 +169,8 @@ class PipelineBuilder:
         Args:
             options: Those of :meth:`PipelineValidator.validate_pipeline`.
         """
+        from .validator import PipelineValidator  # who only builds does not need it
+
         result = PipelineValidator().validate_pipeline(self._built(self._name, {}), **options)
         result.errors.extend(self._loose_ends())
         result.valid = not result.errors

@@ -8,19 +8,18 @@ Everything public is here. A pipeline is built, executed, and its place never lo
     result = ExecutionEngine().execute_pipeline(pipeline)
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from semantica.pipeline.engine.builder import PipelineBuilder
 from semantica.pipeline.engine.context import AttemptCancelled, Context
 from semantica.pipeline.engine.core.commands import Refused
 from semantica.pipeline.engine.execution import ExecutionEngine
 from semantica.pipeline.engine.failure import ErrorRecovery, FailureHandler, FallbackHandler
 from semantica.pipeline.engine.findings import ValidationResult
-from semantica.pipeline.engine.holdings import ResourceAllocation
 from semantica.pipeline.engine.model import Pipeline, PipelineStep
-from semantica.pipeline.engine.resources import ResourceScheduler
 from semantica.pipeline.engine.result import ExecutionResult, PipelineFuture
 from semantica.pipeline.engine.steps.registry import step
-from semantica.pipeline.engine.templates import PipelineTemplate, PipelineTemplateManager
-from semantica.pipeline.engine.validator import PipelineValidator
 from semantica.pipeline.events.definition import RetryPolicy, RetryStrategy
 from semantica.pipeline.events.errors import (
     AmbiguousRun,
@@ -51,6 +50,35 @@ from semantica.pipeline.events.pipeline import Origin
 from semantica.pipeline.events.resource import ResourceType
 from semantica.pipeline.events.values import ErrorSeverity
 from semantica.pipeline.projections.progress import Progress
+
+if TYPE_CHECKING:
+    from semantica.pipeline.engine.holdings import ResourceAllocation
+    from semantica.pipeline.engine.resources import ResourceScheduler
+    from semantica.pipeline.engine.templates import PipelineTemplate, PipelineTemplateManager
+    from semantica.pipeline.engine.validator import PipelineValidator
+
+_LATER = {
+    "PipelineTemplate": "templates",
+    "PipelineTemplateManager": "templates",
+    "PipelineValidator": "validator",
+    "ResourceAllocation": "holdings",
+    "ResourceScheduler": "resources",
+}
+"""What a small pipeline does not need is imported when it is first asked for, from these modules of
+the engine."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.engine.{_LATER[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
 
 __all__ = [
     # building
