@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from semantica.pipeline.config import PipelineConfig
 from semantica.pipeline.tools.cli import cli
 from semantica.pipeline.tools.diagrams import updated
 
@@ -21,7 +22,7 @@ def test_the_diagrams_are_those_of_the_law() -> None:
 
 
 def test_every_python_block_is_executed() -> None:
-    assert len(BLOCKS) == 2, "a new block needs a test"
+    assert len(BLOCKS) == 4, "a new block needs a test"
 
 
 def test_the_block_on_processes_does_what_it_says(tmp_path: Path) -> None:
@@ -60,6 +61,32 @@ def test_the_block_on_words_does_what_it_says(tmp_path: Path) -> None:
     assert first.stdout.startswith("True {")
     assert first.stdout.endswith("completed 100.0\n")
     assert second.stdout == first.stdout, "the same run id gives the recorded result"
+
+
+def test_the_block_on_failures_does_what_it_says(tmp_path: Path) -> None:
+    assert output_of(BLOCKS[2], tmp_path) == "skipped 2\n"
+
+
+def test_the_block_on_resources_does_what_it_says(tmp_path: Path) -> None:
+    told = output_of(BLOCKS[3], tmp_path)
+    assert told.startswith("True {")
+    assert "'allocated': 0.0, 'available': 6.0, 'reserved': 2.0" in told
+
+
+def output_of(block: str, folder: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", block], cwd=folder, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_settings_are_settings(tmp_path: Path) -> None:
+    (block,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    (tmp_path / "config.yaml").write_text(block)
+    config = PipelineConfig(config_file=tmp_path / "config.yaml")
+    assert (config.max_workers, config.max_memory_gb, config.parallelism_level) == (4, 16, 2)
+    assert config.template_parallelism("rag_pipeline") == 4
 
 
 def test_every_command_is_in_the_readme() -> None:

@@ -11,7 +11,13 @@ from pathlib import Path
 
 from transitions import Machine
 
-from ..events.machines import NEW, pipeline_machine, step_machine
+from ..events.machines import (
+    NEW,
+    allocation_machine,
+    pipeline_machine,
+    resource_machine,
+    step_machine,
+)
 
 
 def mermaid(machine: Machine) -> str:
@@ -37,7 +43,12 @@ def updated(text: str) -> str:
     Raises:
         KeyError: A marker names no machine.
     """
-    machines = {"pipeline": pipeline_machine, "step": step_machine}
+    machines = {
+        "pipeline": pipeline_machine,
+        "step": step_machine,
+        "allocation": allocation_machine,
+        "resource": resource_machine,
+    }
 
     def diagram(found: re.Match[str]) -> str:
         body = mermaid(machines[found[2]]())
