@@ -22,13 +22,23 @@ SHOWN = 100
 
 
 def check(
-    target: str, settings: Sequence[str], paths: Sequence[str], *, strict: bool, as_json: bool
+    validator: PipelineValidator,
+    target: str,
+    settings: Sequence[str],
+    paths: Sequence[str],
+    options: dict[str, bool],
+    *,
+    as_json: bool,
 ) -> int:
-    """List what is wrong with a pipeline; returns the exit status."""
+    """List what is wrong with a pipeline, and what it would take; returns the exit status.
+
+    Args:
+        options: Those of :meth:`PipelineValidator.validate_pipeline`.
+    """
     find_modules(paths)
     pipeline = load(target)
     apply_settings(pipeline, settings)
-    result = PipelineValidator().validate_pipeline(pipeline, strict=strict)
+    result = validator.validate_pipeline(pipeline, **options)
     if as_json:
         print_json(
             {
@@ -41,6 +51,10 @@ def check(
         )
     else:
         _show(pipeline, result)
+        if "performance" in result.metadata:
+            from .performance import show
+
+            show(result.metadata["performance"])
     return 0 if result.valid else 2
 
 
