@@ -123,6 +123,11 @@ def schema_of(handler: Handler) -> type[msgspec.Struct] | None:
     return schema if isinstance(schema, type) and issubclass(schema, msgspec.Struct) else None
 
 
+def takes_any_key(handler: Handler) -> bool:
+    """Whether no key of the configuration is unknown to a handler."""
+    return plan(handler).takes_any and schema_of(handler) is None
+
+
 def _unknown(handler: Handler, shape: Plan, keys: Collection[str]) -> Iterator[Misfit]:
     for name in keys:
         own = name in shape.named or (name in shape.positional and not shape.takes_any)
@@ -181,4 +186,15 @@ def call(handler: Handler, *, step: Any, data: Any, context: Any) -> Any:
     return handler(*arguments, **config, **filled)
 
 
-__all__ = ["GIVEN", "Misfit", "Plan", "call", "fit", "name_of", "plan", "schema_of", "settle"]
+__all__ = [
+    "GIVEN",
+    "Misfit",
+    "Plan",
+    "call",
+    "fit",
+    "name_of",
+    "plan",
+    "schema_of",
+    "settle",
+    "takes_any_key",
+]

@@ -45,7 +45,7 @@ class Handlers:
         """
         if callable(step.handler):
             return step.handler
-        elsewhere = (step.executor or self._executor) == "process"
+        elsewhere = self._elsewhere(step)
         named = step.handler is not None
         text = step.handler if named else step.step_type
         if not self._imports or not isinstance(text, str) or (named and elsewhere):
@@ -56,6 +56,9 @@ class Handlers:
                 return None
             raise found
         return found
+
+    def _elsewhere(self, step: PipelineStep) -> bool:
+        return (step.executor or self._executor) == "process"
 
     def _import(self, text: str, named: bool) -> Handler | HandlerNotFound | None:
         key = text, named
@@ -74,7 +77,7 @@ class Handlers:
             if step.handler is None:
                 problems = self._without_handler(step, hint)
             else:
-                key = id(step.handler), step.executor == "process"
+                key = id(step.handler), self._elsewhere(step)
                 if key not in told:
                     told[key] = list(_lost(step.handler, in_process=key[1]))
                 problems = told[key]

@@ -406,6 +406,10 @@ def test_what_runs_in_a_process_is_not_imported(modules: Path) -> None:
     pipeline.steps[1].executor = "thread"
     assert validator.validate_pipeline(pipeline, executor="process").valid
     assert "good_flow" in sys.modules
+    closures = Pipeline("p", [PipelineStep("s", "t", handler=lambda data: data)])
+    assert codes(validator.validate_pipeline(closures)) == []
+    found = codes(validator.validate_pipeline(closures, executor="process"))
+    assert found == ["unsendable_handler"]
     with pytest.raises(ValueError, match="executor must be 'thread' or 'process'"):
         validator.validate_pipeline(pipeline, executor="proces")
 

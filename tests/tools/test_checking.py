@@ -8,9 +8,12 @@ import sqlite3
 import subprocess
 import sys
 
+import msgspec
 import pytest
 
+from semantica.pipeline.engine.steps import registry
 from semantica.pipeline.engine.templates import PipelineTemplateManager
+from semantica.pipeline.tools.catalogue import show_type
 from semantica.pipeline.tools.mermaid import escaped
 
 SUMS = "flows/flows.py:sums"
@@ -153,6 +156,27 @@ def test_the_types_of_steps(shell):
     )
     assert {kind["type"] for kind in shell.json("steps")} >= {"ingest", "parse", "chunk"}
     assert "did you mean 'chunk'" in shell.error("steps", "chnk")
+
+
+class Options(msgspec.Struct, rename="camel"):
+    max_size: int
+    tags: list[str] = []
+
+
+def test_a_type_with_a_schema(capsys, monkeypatch):
+    monkeypatch.setattr(registry, "_registered", {})
+
+    @registry.step("cut", config=Options)
+    def cut(data, **config):
+        """Cut."""
+
+    show_type("cut", as_json=True)
+    plain = json.loads(capsys.readouterr().out)
+    assert plain["configuration"] == [
+        {"key": "maxSize", "required": True, "default": None, "type": "int"},
+        {"key": "tags", "required": False, "default": [], "type": "list[str]"},
+    ]
+    assert plain["any_key"] is False
 
 
 def test_templates(shell):
