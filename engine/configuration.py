@@ -100,7 +100,7 @@ def _names_around(handler: Any) -> dict[str, Any]:
         handler = handler.func
     handler = inspect.unwrap(handler)
     if isinstance(handler, type):
-        handler = vars(handler).get("__init__", handler)
+        handler = inspect.getattr_static(handler, "__init__")
     elif not hasattr(handler, "__globals__"):
         handler = type(handler).__call__
     names: dict[str, Any] = getattr(handler, "__globals__", {})
@@ -134,7 +134,7 @@ def _refusal(value: Any, members: tuple[Any, ...]) -> str | None:
             return None
         refusals.append(refusal)
     try:
-        plain = _plain(value, [])
+        plain = _plain(value, 50)
     except _Undecided:
         return None
     if any(_converted(plain, member) is None for member in members):
@@ -165,23 +165,23 @@ def _is_text_for_sequence(value: Any, hint: Any) -> bool:
     return isinstance(value, str) and isinstance(kind, ABCMeta) and isinstance(value, kind)
 
 
-def _plain(value: Any, inside: list[int]) -> Any:
+def _plain(value: Any, depth: int) -> Any:
     """``value`` with numbers for its truth values, which Python takes for numbers too.
 
     Raises:
-        _Undecided: It holds something that is not plain data.
+        _Undecided: It holds something that is not plain data, or is deeper than that.
     """
     kind = type(value)
     if kind is bool:
         return int(value)
     if value is None or kind in (int, float, str, bytes):
         return value
-    if kind not in (list, tuple, set, frozenset, dict) or id(value) in inside or len(inside) > 50:
+    if kind not in (list, tuple, set, frozenset, dict) or not depth:
         raise _Undecided
-    inside = [*inside, id(value)]
     if kind is dict:
-        return {_plain(key, inside): _plain(item, inside) for key, item in value.items()}
-    return kind(_plain(item, inside) for item in value)
+        items = value.items()
+        return {_plain(key, depth - 1): _plain(item, depth - 1) for key, item in items}
+    return kind(_plain(item, depth - 1) for item in value)
 
 
 def _also(value: Any, members: tuple[Any, ...]) -> str:

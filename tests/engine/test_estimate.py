@@ -98,6 +98,9 @@ def test_the_highest_priority_goes_first() -> None:
     durations = {"short": 1.0, "other": 1.0, "long": 2.0}
     assert Work(graph).on(2, durations, {}) == 3.0
     assert Work(graph).on(2, durations, {"long": 1}) == 2.0
+    graph = {"first": [], **{name: ["first"] for name in graph}}
+    assert Work(graph).on(2, {"first": 1.0, **durations}, {}) == 4.0
+    assert Work(graph).on(2, {"first": 1.0, **durations}, {"long": 1}) == 3.0
 
 
 # Durations from the log

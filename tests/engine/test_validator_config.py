@@ -230,17 +230,24 @@ def test_any_key_is_taken_by_kwargs_but_not_the_engines_own() -> None:
     assert codes(check(takes_any, step="mine")) == ["unknown_config"]
 
 
-class Callables:
-    def __call__(self, data: Any, size: int = 1) -> None: ...
+Count = int
+"""A name that only this module knows."""
 
-    def method(self, data: Any, size: int = 1) -> None: ...
+
+class Callables:
+    def __call__(self, data: Any, size: Count = 1) -> None: ...
+
+    def method(self, data: Any, size: Count = 1) -> None: ...
 
 
 class Made:
-    def __init__(self, data: Any, size: int = 1) -> None: ...
+    def __init__(self, data: Any, size: Count = 1) -> None: ...
 
 
-def sized(data: Any, unit: str, size: int = 1) -> None: ...
+class Inherited(Made): ...
+
+
+def sized(data: Any, unit: str, size: Count = 1) -> None: ...
 
 
 @functools.wraps(sized)
@@ -249,8 +256,11 @@ def wrapped(*arguments: Any, **named: Any) -> None: ...
 
 @pytest.mark.parametrize(
     "handler",
-    [Callables(), Callables().method, Made, functools.partial(sized, unit="a"), wrapped],
-    ids=["object", "method", "class", "partial", "wrapped"],
+    [
+        *(Callables(), Callables().method, Made, Inherited),
+        *(functools.partial(sized, unit="a"), wrapped),
+    ],
+    ids=["object", "method", "class", "subclass", "partial", "wrapped"],
 )
 def test_every_kind_of_callable_is_asked(handler: Any) -> None:
     more = {"unit": "a"} if handler is wrapped else {}
@@ -428,6 +438,8 @@ def test_an_entry_point_that_fails(modules: Path) -> None:
         result = builtin("test_bad")
         assert codes(result) == ["unimportable_handler"]
         assert "'test_bad': not today" in result.errors[0]
+        pipeline = Pipeline("p", [PipelineStep("s", "test_bad")])
+        assert PipelineValidator().validate_pipeline(pipeline, executor="process").valid
     finally:
         registry._installed.cache_clear()
 
