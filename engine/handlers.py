@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from ..events.errors import HandlerNotFound, UnreadableValue
-from .configuration import Configurations
+from .annotations import Configurations
 from .findings import Finding
 from .model import Handler, Pipeline, PipelineStep, find_handler, handler_reference
 from .shape import Hints
