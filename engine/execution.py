@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Iterator
 from concurrent.futures import Future
 from datetime import datetime
 from functools import partial
@@ -21,7 +20,6 @@ from .clock import Clock
 from .configuration import PipelineConfig
 from .controls import Controls, ProgressCallback
 from .failure import FailureHandler
-from .findings import Finding
 from .live import Owner
 from .logger import logger
 from .logs import SharedLoop, open_log, retire
@@ -250,19 +248,16 @@ class ExecutionEngine(Controls):
     def _validate(self, pipeline: Pipeline) -> list[str]:
         from .validator import PipelineValidator  # what only asks for a status does not need it
 
-        result = PipelineValidator().validate_pipeline(pipeline, strict=self.strict)
-        if result.valid:
-            result.errors.extend(self._unsatisfiable(pipeline))
-        if result.errors:
+        needy = any(step.resources for step in pipeline.steps)
+        result = PipelineValidator().validate_pipeline(
+            pipeline,
+            strict=self.strict,
+            executor=self._owner.executor,
+            resource_scheduler=self.resource_scheduler if needy else None,
+        )
+        if not result.valid:
             raise PipelineValidationError(pipeline.name, result.errors)
         return list(result.warnings)
-
-    def _unsatisfiable(self, pipeline: Pipeline) -> Iterator[Finding]:
-        """Steps that ask for more of a resource than there is."""
-        for step in pipeline.steps:
-            problem = step.resources and self.resource_scheduler.impossible(step.resources)
-            if problem:
-                yield Finding("unsatisfiable_resources", f"{problem}; {_MORE}", step.name)
 
     @property
     def resource_scheduler(self) -> ResourceScheduler:
@@ -321,6 +316,3 @@ class ExecutionEngine(Controls):
         if self._shared is None:
             raise EngineClosed("this engine is closed; make another one")
         return self._shared
-
-
-_MORE = "register more with a ResourceScheduler, if there is, and give it to the engine"

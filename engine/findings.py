@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-_STRUCTURE = frozenset({"empty_pipeline", "invalid_name", "duplicate_step", "disconnected_step"})
+SHOWN = 10
+"""Names, places or cycles that one message spells out."""
+
+_STRUCTURE = frozenset(
+    {
+        *("empty_pipeline", "invalid_name", "duplicate_step"),
+        *("disconnected_step", "unreachable_step"),
+        *("unknown_config", "missing_config", "invalid_config"),
+    }
+)
 
 
 class Finding(str):
@@ -45,8 +54,8 @@ class ValidationResult:
     """The outcome of a validation; true when the pipeline is valid.
 
     ``metadata`` tells the number of ``steps`` and ``dependencies``, the ``roots`` and ``sinks``,
-    and of an acyclic pipeline the ``depth`` (steps of the longest path) and ``width`` (the most
-    steps at the same depth).
+    of an acyclic pipeline the ``depth`` (steps of the longest path) and ``width`` (the most steps
+    at the same depth), and when it was asked for the ``performance``, an :class:`.Estimate`.
     """
 
     valid: bool

@@ -95,6 +95,26 @@ def open_log(
     return shared
 
 
+def open_existing(log: str | os.PathLike[str] | None) -> SharedLoop | None:
+    """The shared loop of a log that is there, to read it; None where there is none.
+
+    Args:
+        log: As for :func:`open_log`; a log in memory can be read by its engines only.
+
+    Raises:
+        LogError: The log cannot be used.
+    """
+    text = os.fspath(log) if log is not None else os.environ.get("PIPELINE_LOG") or DEFAULT_LOG
+    if text == ":memory:" or not _path_of(text).exists():
+        return None
+    with _lock:
+        present = _shared.get(f"sqlite {_path_of(text)}")
+        if present is not None:  # with whatever durability
+            present.users += 1
+            return present
+    return open_log(log)
+
+
 def _share(key: str, create: object, clock: Clock | None) -> SharedLoop:
     with _lock:
         shared = _shared.get(key)

@@ -6,7 +6,9 @@ import inspect
 import re
 from typing import Any
 
-from ..engine.binding import GIVEN, plan
+import msgspec
+
+from ..engine.binding import GIVEN, plan, schema_of, takes_any_key
 from ..engine.model import Handler, Pipeline
 from ..engine.steps import registry
 from ..events.errors import HandlerNotFound, nearest
@@ -71,7 +73,7 @@ def _type_of(name: str) -> dict[str, Any]:
         "summary": problem or doc.partition("\n")[0],
         "doc": doc,
         "configuration": _configuration(handler) if handler is not None else [],
-        "any_key": handler is not None and plan(handler).takes_any,
+        "any_key": handler is not None and takes_any_key(handler),
         "problem": problem,
     }
 
@@ -89,7 +91,10 @@ def _name_of(handler: Handler | None) -> str:
 
 
 def _configuration(handler: Handler) -> list[dict[str, Any]]:
-    """What a step's configuration may hold, from the handler's signature."""
+    """What a step's configuration may hold, from the handler's schema or its signature."""
+    schema = schema_of(handler)
+    if schema is not None:
+        return list(map(_field, msgspec.structs.fields(schema)))
     shape = plan(handler)
     if shape.opaque:
         return []
@@ -104,6 +109,18 @@ def _configuration(handler: Handler) -> list[dict[str, Any]]:
         if parameter.name not in (*GIVEN, shape.data_name)
         and parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
     ]
+
+
+def _field(field: msgspec.structs.FieldInfo) -> dict[str, Any]:
+    default = None if field.default is msgspec.NODEFAULT else field.default
+    if field.default_factory is not msgspec.NODEFAULT:
+        default = field.default_factory()
+    return {
+        "key": field.encode_name,
+        "required": field.required,
+        "default": default,
+        "type": inspect.formatannotation(field.type),
+    }
 
 
 def _annotation(parameter: inspect.Parameter) -> str:

@@ -23,30 +23,54 @@ from .terminal import PROGRAM
     "--strict/--lenient", default=True,
     help="Whether a step whose type has no handler is an error, as for run. [default: strict]",
 )  # fmt: skip
+@click.option(
+    "--performance",
+    is_flag=True,
+    help="Estimate what a run takes, from how long earlier runs in the log took.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Steps in flight at once, for the estimate. [default: as for run]",
+)
 @path_option
 @config_option
-@json_option
+@common
 def validate(
     target: str,
     settings: tuple[str, ...],
     strict: bool,
+    performance: bool,
+    workers: int | None,
     paths: tuple[str, ...],
     config: str | None,
+    log: str | None,
     as_json: bool,
 ) -> int:
     """Find what is wrong with a pipeline, without running it. TARGET is what run takes.
 
-    The exit status is 2 when it is not valid.
+    The exit status is 2 when it is not valid. The log is opened for --performance only.
 
     \b
     Examples:
       semantica-pipeline validate documents.yaml
       semantica-pipeline validate documents.yaml --set chunk.chunk_size=300 --lenient
       semantica-pipeline validate flows/nightly.py:pipeline --json | jq .errors
+      semantica-pipeline validate documents.yaml --performance --workers 8
     """
+    from ..engine.validator import PipelineValidator
     from .inspecting import check
 
-    return check(target, settings, paths, config, strict=strict, as_json=as_json)
+    if performance:
+        from .performance import check_log
+
+        check_log(log)
+    elif log is not None or workers is not None:
+        raise click.UsageError("--log and --workers are for the estimate: add --performance")
+    validator = PipelineValidator(log=log, workers=workers)
+    options = {"strict": strict, "check_performance": performance}
+    return check(validator, target, settings, paths, config, options, as_json=as_json)
 
 
 @click.command(short_help="List the types of steps, or the configuration of one.")

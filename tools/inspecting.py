@@ -23,19 +23,24 @@ SHOWN = 100
 
 
 def check(
+    validator: PipelineValidator,
     target: str,
     settings: Sequence[str],
     paths: Sequence[str],
     config: str | None,
+    options: dict[str, bool],
     *,
-    strict: bool,
     as_json: bool,
 ) -> int:
-    """List what is wrong with a pipeline; returns the exit status."""
+    """List what is wrong with a pipeline, and what it would take; returns the exit status.
+
+    Args:
+        options: Those of :meth:`PipelineValidator.validate_pipeline`.
+    """
     find_modules(paths)
     pipeline = load(target, PipelineConfig(config))
     apply_settings(pipeline, settings)
-    result = PipelineValidator().validate_pipeline(pipeline, strict=strict)
+    result = validator.validate_pipeline(pipeline, **options)
     if as_json:
         print_json(
             {
@@ -48,6 +53,10 @@ def check(
         )
     else:
         _show(pipeline, result)
+        if "performance" in result.metadata:
+            from .performance import show
+
+            show(result.metadata["performance"])
     return 0 if result.valid else 2
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ...events.errors import nearest
 from .corpus import Corpus, CorpusWriter, Document
 from .errors import DocumentError, MissingExtra, StepInputError, one_of
 from .files import locate, refuse_credentials, shown
@@ -87,12 +88,15 @@ def _only(corpus: Corpus, files: list[str], context: Context) -> Corpus:
             missing -= matching
             writer.add(document)
     if missing:
-        known = ", ".join(shown(Path(document.source).name) for document in corpus.documents[:5])
-        raise StepInputError(
-            f"parse: file={min(missing)!r} is not among the {len(corpus.documents)} documents"
-            + (f" ({known}, ...)" if known else "")
-        )
+        raise StepInputError(_no_file(min(missing), corpus))
     return writer.finish()
+
+
+def _no_file(name: str, corpus: Corpus) -> str:
+    names = [shown(Path(document.source).name) for document in corpus.documents]
+    listing = f" ({', '.join(names[:5])}, ...)" if names else ""
+    hint = nearest(Path(name).name, names)
+    return f"parse: file={name!r} is not among the {len(names)} documents{listing}{hint}"
 
 
 def _names(name: str, source: str) -> bool:

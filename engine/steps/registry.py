@@ -18,20 +18,55 @@ from .builtin import BUILTIN
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
+    from msgspec import Struct
+
 GROUP = "semantica.pipeline.steps"
 F = TypeVar("F", bound=Callable[..., Any])
 
 _registered: dict[str, Handler] = {}
 
 
-def step(step_type: str) -> Callable[[F], F]:
-    """Register the decorated function as the handler of ``step_type``; the newest one counts."""
+def step(step_type: str, *, config: type[Struct] | None = None) -> Callable[[F], F]:
+    """Register the decorated function as the handler of ``step_type``; the newest one counts.
+
+    What a step's configuration may hold follows from the function's parameters: their names, which
+    of them have defaults, and their annotations. A schema says it more exactly, ranges included::
+
+        class Options(msgspec.Struct):
+            size: Annotated[int, msgspec.Meta(ge=1)]
+            unit: Literal["words", "characters"] = "words"
+
+        @step("cut", config=Options)
+        def cut(data, size, unit): ...
+
+    Args:
+        config: The schema: the function gets its fields, converted, defaults included, and any
+            other key is an error. It becomes the function's attribute ``config_schema``.
+
+    Raises:
+        TypeError: ``config`` is no ``msgspec.Struct`` type, or the function does not take its
+            fields.
+    """
 
     def register(handler: F) -> F:
+        if config is not None:
+            _declare(handler, config)
         _registered[step_type] = handler
         return handler
 
     return register
+
+
+def _declare(handler: Callable[..., Any], schema: type[Struct]) -> None:
+    from msgspec import Struct
+
+    from .. import binding
+
+    if not (isinstance(schema, type) and issubclass(schema, Struct)):
+        raise TypeError(f"config must be a msgspec.Struct type, not {schema!r}")
+    for _, message in binding.fit(handler, schema.__struct_fields__):
+        raise TypeError(f"the schema {schema.__name__}: {message}")
+    handler.config_schema = schema  # type: ignore[attr-defined]
 
 
 def lookup(step_type: str) -> Handler | None:
@@ -49,7 +84,7 @@ def lookup(step_type: str) -> Handler | None:
         if step_type in _installed():
             loaded: Handler = _installed()[step_type].load()
             return loaded
-    except (UnreadableValue, ImportError, AttributeError) as error:
+    except Exception as error:  # an import may raise anything
         raise HandlerNotFound(f"the handler of step type {step_type!r}: {error}") from error
     return None
 

@@ -24,6 +24,10 @@ def handler(data: Any) -> Any:
     return data
 
 
+def typed(data: Any, number: int = 1) -> Any:
+    return data
+
+
 class Handlers:
     def method(self, data: Any) -> Any:
         return data
@@ -207,6 +211,29 @@ def test_a_step_apart() -> None:
     assert validate(step("a")).warnings == []
 
 
+def test_steps_that_can_never_run() -> None:
+    result = validate(
+        *(step("a", "b"), step("b", "a"), step("c", "b"), step("d", "c")),
+        *(step("e", "nowhere"), step("f", "e"), step("free"), step("g", "free")),
+    )
+    assert codes(result.warnings) == ["unreachable_step"] * 3
+    assert {finding.step for finding in result.warnings} == {"c", "d", "f"}
+    waits = {finding.step: finding.message for finding in result.warnings}
+    assert "'b', which waits for itself" in waits["d"]
+    assert "'e', which depends on 'nowhere', which is not a step" in waits["f"]
+    pipeline = Pipeline("p", [step("e", "nowhere"), step("f", "e")])
+    structure = PipelineValidator(has).validate_structure(pipeline)
+    assert any("structure" in warning for warning in structure.warnings)
+
+
+def test_many_steps_that_can_never_run_are_told_in_short() -> None:
+    chain = [step(f"s{n}", f"s{n - 1}") for n in range(1, 5001)]
+    result = validate(*chain)
+    assert codes(result.errors) == ["missing_dependency"]
+    assert len(result.warnings) == 101
+    assert "4899 more steps can never run" in result.warnings[-1]
+
+
 def test_configuration_that_looks_like_an_option() -> None:
     result = validate(step("a", config={"dependancies": ["x"], "model": "m"}))
     assert codes(result.warnings) == ["suspicious_option"]
@@ -268,7 +295,9 @@ def test_100000_steps() -> None:
     size = 100_000
     chain = [step(f"s{n}", *([f"s{n - 1}"] if n else [])) for n in reversed(range(size))]
     lost = [step(f"s{n}", f"x{n}") for n in range(size)]
+    wrong = [step(f"s{n}", handler=typed, config={"number": "5", "wrog": 1}) for n in range(size)]
     begun = time.process_time()
     assert validate(*chain).metadata["depth"] == size
     assert len(validate(*lost).errors) == size
-    assert time.process_time() - begun < 20
+    assert len(validate(*wrong).errors) == 2 * size
+    assert time.process_time() - begun < 30

@@ -8,9 +8,12 @@ import sqlite3
 import subprocess
 import sys
 
+import msgspec
 import pytest
 
+from semantica.pipeline.engine.steps import registry
 from semantica.pipeline.engine.templates import PipelineTemplateManager
+from semantica.pipeline.tools.catalogue import show_type
 from semantica.pipeline.tools.mermaid import escaped
 
 SUMS = "flows/flows.py:sums"
@@ -54,6 +57,45 @@ def test_settings_count(shell):
     assert shell.json("validate", SUMS, "--set", "one.timeout=-1", status=2)["errors"]
     assert "did you mean 'add'" in shell.error("validate", SUMS, "--set", "ad.x=1")
     assert "none is not a folder" in shell.error("validate", SUMS, "--path", "none")
+
+
+def test_what_a_run_will_take(shell):
+    told = shell("validate", SUMS, "--performance").stdout
+    assert "nothing is known of how long the steps take" in told
+    assert "- run it once" in told
+    assert not shell.log.exists()
+    shell("run", SUMS)
+    told = shell("validate", SUMS, "--performance", "--workers", "1").stdout
+    assert re.search(r"^on 1 worker: about [\d.]+ s \(critical path", told, re.MULTILINE)
+    assert re.search(r"^critical path: \S+ → add$", told, re.MULTILINE)
+    assert re.search(r"^bottleneck +takes +of path +alone +known from$", told, re.MULTILINE)
+    assert re.search(r"^add +[\d.]+ s +\d+% .* earlier runs$", told, re.MULTILINE)
+    assert "raise max_workers of the engine from 1 to 2" in told
+    plain = shell.json("validate", SUMS, "--performance")["metadata"]["performance"]
+    assert plain["basis"] == {"one": "run", "two": "run", "add": "run"}
+    assert 0 < plain["critical_time"] <= plain["estimated_time"] <= plain["total_work"]
+    assert "performance" not in shell.json("validate", SUMS)["metadata"]
+
+
+def test_an_estimate_needs_the_log_that_is_named(shell):
+    assert "no log at" in shell.error("validate", SUMS, "--performance", "--log", "none.db")
+    assert not (shell.folder / "none.db").exists()
+    assert "add --performance" in shell.error("validate", SUMS, "--workers", "2")
+    told = shell("validate", SUMS, "--performance", "--set", "one.timeout=-1", status=2).stdout
+    assert "critical path" not in told
+
+
+def test_configuration_is_checked(shell):
+    (shell.folder / "flow.yaml").write_text(
+        "name: flow\nsteps:\n"
+        "  - {name: a, type: chunk, config: {chunk_sise: 5}}\n"
+        "  - {name: b, type: t, handler: 'nowhere:handler', dependencies: [a]}\n"
+    )
+    told = shell.json("validate", "flow.yaml", status=2)
+    assert {(one["code"], one["step"]) for one in told["errors"]} == {
+        ("unknown_config", "a"),
+        ("unimportable_handler", "b"),
+    }
 
 
 # graph
@@ -114,6 +156,27 @@ def test_the_types_of_steps(shell):
     )
     assert {kind["type"] for kind in shell.json("steps")} >= {"ingest", "parse", "chunk"}
     assert "did you mean 'chunk'" in shell.error("steps", "chnk")
+
+
+class Options(msgspec.Struct, rename="camel"):
+    max_size: int
+    tags: list[str] = []
+
+
+def test_a_type_with_a_schema(capsys, monkeypatch):
+    monkeypatch.setattr(registry, "_registered", {})
+
+    @registry.step("cut", config=Options)
+    def cut(data, **config):
+        """Cut."""
+
+    show_type("cut", as_json=True)
+    plain = json.loads(capsys.readouterr().out)
+    assert plain["configuration"] == [
+        {"key": "maxSize", "required": True, "default": None, "type": "int"},
+        {"key": "tags", "required": False, "default": [], "type": "list[str]"},
+    ]
+    assert plain["any_key"] is False
 
 
 def test_templates(shell):

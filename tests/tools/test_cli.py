@@ -233,7 +233,7 @@ def test_names_that_could_drive_a_terminal(shell):
     name = "evil\x1b[2J\udcff"
     (shell.folder / "evil.py").write_text(
         "from semantica.pipeline import PipelineBuilder\n"
-        "def work(): raise ValueError('\\x1b[31mred')\n"
+        "def work(**config): raise ValueError('\\x1b[31mred')\n"
         f"p = PipelineBuilder('x').add_step('ok', 'a', handler=work, note={name!r})\n"
     )
     done = shell("run", "evil.py:p", "--set", "ok.note=1", status=1)

@@ -1,0 +1,183 @@
+"""What is wrong with the parts of a pipeline one by one: names, options, keys of configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+from typing import Any
+from unicodedata import category
+
+import msgspec
+
+from ..events.definition import RetryPolicy
+from .findings import SHOWN, Finding
+from .model import EXECUTORS, Pipeline, PipelineStep, known_options
+
+MAX_NAME = 255
+"""Characters of a name."""
+
+MAX_AMOUNT = 1e12
+"""Of a resource."""
+
+MAX_SECONDS = 1e9
+"""Of a timeout: 31 years; clocks and waits take no much larger figure."""
+
+
+def names_in(items: Any) -> list[str]:
+    """The names among the items; what is none, :func:`options` reports."""
+    if isinstance(items, str) or not isinstance(items, Iterable):
+        return []
+    return [name for name in items if isinstance(name, str)]
+
+
+def short(value: Any) -> str:
+    """A value as messages show it."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def label(step: PipelineStep) -> str:
+    """A step as messages call it."""
+    return step.name if isinstance(step.name, str) else repr(step.name)
+
+
+# Names
+
+
+def structure(pipeline: Pipeline) -> Iterator[Finding]:
+    """The pipeline has a name and steps, and these have types and names of their own."""
+    problem = _name_problem(pipeline.name)
+    if problem:
+        yield Finding("invalid_name", f"the pipeline's name {short(pipeline.name)} {problem}")
+    if not pipeline.steps:
+        yield Finding("empty_pipeline", "the pipeline has no steps; add one with add_step()")
+    places: dict[Any, list[int]] = {}
+    for number, step in enumerate(pipeline.steps, 1):
+        problem = _name_problem(step.name)
+        if problem:
+            message = f"the name {short(step.name)} of step number {number} {problem}"
+            yield Finding("invalid_name", message)
+        problem = _name_problem(step.step_type)
+        if problem:
+            message = f"the type {short(step.step_type)} {problem}"
+            yield Finding("invalid_name", message, label(step))
+        if isinstance(step.name, str):
+            places.setdefault(step.name, []).append(number)
+    for name, numbers in places.items():
+        if len(numbers) > 1:
+            listing = ", ".join(map(str, numbers[:SHOWN])) + (", ..." * (len(numbers) > SHOWN))
+            message = f"{len(numbers)} steps have this name (numbers {listing}); names must differ"
+            yield Finding("duplicate_step", message, name)
+
+
+def _name_problem(name: Any) -> str | None:
+    if not isinstance(name, str):
+        return f"must be text, not {type(name).__name__}"
+    if not name.strip():
+        return "is empty"
+    if len(name) > MAX_NAME:
+        return f"has {len(name)} characters; at most {MAX_NAME} are allowed"
+    if not name.isprintable() and any(category(c) in ("Cc", "Cs") for c in name):
+        return "holds a control character or half a surrogate pair"
+    return None
+
+
+# Options
+
+
+def options(pipeline: Pipeline) -> Iterator[Finding]:
+    """Each option is of its type, and within its range."""
+    level = pipeline.parallelism
+    if level is not None and not (_is_int(level) and 1 <= level < 2**63):
+        message = f"the parallelism {short(level)} must be a whole number from 1, or None"
+        yield Finding("invalid_option", message)
+    for step in pipeline.steps:
+        for problem in _step_problems(step):
+            yield Finding("invalid_option", problem, label(step))
+
+
+def _step_problems(step: PipelineStep) -> Iterator[str]:
+    dependencies = step.dependencies
+    if not isinstance(dependencies, list | tuple) or len(names_in(dependencies)) < len(
+        dependencies
+    ):
+        yield f"dependencies must be a list of step names, not {short(dependencies)}"
+    if not has_names(step.config):
+        yield f"the configuration must be a dict with text as keys, not {short(step.config)}"
+    if not _is_int(step.priority) or not -(2**63) <= step.priority < 2**63:
+        yield f"the priority {short(step.priority)} must be a whole number of 64 bits"
+    if step.timeout is not None and not _is_seconds(step.timeout):
+        yield (
+            f"the timeout {short(step.timeout)} must be a number of seconds above 0, at most "
+            f"{MAX_SECONDS:.0e}, or None for no limit"
+        )
+    if not isinstance(step.at_most_once, bool):
+        yield f"at_most_once must be True or False, not {short(step.at_most_once)}"
+    if step.executor not in (None, *EXECUTORS):
+        yield f"the executor {short(step.executor)} must be 'thread' or 'process'"
+    if isinstance(step.handler, str):
+        if not is_reference(step.handler):
+            yield f"the handler {short(step.handler)} must be 'module:name' or a callable"
+    elif step.handler is not None and not callable(step.handler):
+        yield f"the handler {short(step.handler)} is not callable"
+    yield from _retry_problems(step.retry)
+    yield from _resource_problems(step.resources)
+
+
+def _resource_problems(resources: Any) -> Iterator[str]:
+    if not has_names(resources):
+        yield f"resources must be a dict such as {{'cpu': 2}}, not {short(resources)}"
+        return
+    for name, amount in resources.items():
+        number = isinstance(amount, int | float) and not isinstance(amount, bool)
+        if not number or not 0 < amount <= MAX_AMOUNT:
+            yield f"{short(amount)} of {short(name)} are asked for; a number above 0 is needed"
+
+
+def is_reference(text: str) -> bool:
+    """Whether a text has the form ``module:qualname``."""
+    module, _, name = text.partition(":")
+    return all(part.isidentifier() for part in [*module.split("."), *name.split(".")])
+
+
+def has_names(config: Any) -> bool:
+    """Whether a configuration is a dict with text as keys."""
+    return isinstance(config, dict) and all(isinstance(key, str) for key in config)
+
+
+def _retry_problems(retry: Any) -> Iterator[str]:
+    if not isinstance(retry, RetryPolicy):
+        if retry is not None:
+            yield f"retry must be a RetryPolicy, not {short(retry)}"
+        return
+    fields = msgspec.structs.asdict(retry)
+    try:
+        msgspec.convert(fields, RetryPolicy)
+    except msgspec.ValidationError as error:
+        yield f"the retry policy: {error}"
+    for name, value in fields.items():
+        if isinstance(value, int | float) and not value < 2**63:
+            yield f"retry.{name} must be finite, and less than 2**63"
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_seconds(value: Any) -> bool:
+    return (_is_int(value) or isinstance(value, float)) and 0 < value <= MAX_SECONDS
+
+
+def suspicious(pipeline: Pipeline) -> Iterator[Finding]:
+    """Configuration that looks like a misspelt option; handlers may still mean it."""
+    meant: dict[str, list[str]] = {}
+    for step in pipeline.steps:
+        for key in names_in(step.config):
+            if key not in meant:
+                meant[key] = get_close_matches(key[:MAX_NAME], known_options(), n=1, cutoff=0.85)
+            if meant[key]:
+                message = (
+                    f"{short(key)} is handed to the handler as configuration; "
+                    f"did you mean the option {meant[key][0]!r}?"
+                )
+                yield Finding("suspicious_option", message, label(step))
