@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import re
 import traceback
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -160,21 +161,45 @@ def recorded_error(error: ErrorInfo) -> Exception:
 
 
 def _made(name: str, message: str) -> Exception:
-    module, _, qualname = name.rpartition(".")
-    try:
-        kind = resolve_reference(f"{module or 'builtins'}:{qualname}")
-    except UnreadableValue:
-        kind = None
-    if isinstance(kind, type) and issubclass(kind, Exception):
-        error = kind.__new__(kind, message)  # its __init__ may want what was not recorded
-        if _message(error) == message:
+    kind = _class_named(name)
+    if kind is not None:
+        text = _quoted(message) if issubclass(kind, KeyError) else message
+        try:
+            error = kind.__new__(kind, text)  # its __init__ may want what was not recorded
+        except Exception:  # so may this
+            error = None
+        if error is not None and _message(error) == message:
             return error
     return RecordedError(f"{name}: {message}")
 
 
+def _class_named(name: str) -> type[Exception] | None:
+    """The class that was recorded as ``module.qualname``, perhaps within another class."""
+    parts = name.split(".")
+    for end in range(len(parts) - 1, -1, -1):
+        module = ".".join(parts[:end]) or "builtins"
+        try:
+            kind = resolve_reference(f"{module}:{'.'.join(parts[end:])}")
+        except UnreadableValue:
+            continue
+        return kind if isinstance(kind, type) and issubclass(kind, Exception) else None
+    return None
+
+
+def _quoted(message: str) -> Any:
+    """The key that a KeyError, whose text is the key's representation, was made with."""
+    try:
+        return ast.literal_eval(message)
+    except Exception:  # no literal, or one too deep to be read
+        return message
+
+
 def _is_one_of(error: BaseException, references: tuple[str, ...]) -> bool:
     for reference in references:
-        kind = resolve_reference(reference)
+        try:
+            kind = resolve_reference(reference)
+        except UnreadableValue:  # an error cannot be of a class that is not to be had here
+            continue
         if isinstance(kind, type) and isinstance(error, kind):
             return True
     return False

@@ -184,6 +184,7 @@ class ExecutionEngine(Controls):
         warnings = self._validate(pipeline)
         definition = define(pipeline, allow_pickle=self.allow_pickle)
         self._mention_unfinished(pipeline.name)
+        answers = self.failure_handler.answers()
         event = submitted(
             definition,
             data,
@@ -192,7 +193,7 @@ class ExecutionEngine(Controls):
             priority=priority,
             on_failure=on_failure,
             retry=self.retry,
-            failures=self.failure_handler,
+            answers=answers,
             allow_pickle=self.allow_pickle,
             origin=origin,
         )
@@ -202,6 +203,7 @@ class ExecutionEngine(Controls):
             event=event,
             definition=definition,
             handlers=handlers_of(pipeline),
+            answers=answers,
             actor=actor(),
             warnings=warnings,
         )

@@ -85,6 +85,7 @@ class Ownership:
             run = Run(submission.run_id, submission.definition)
             live = LiveRun(run, owner, 1, submission.handlers)
             live.submission = submission
+            live.answers = submission.answers
             live.warnings = submission.warnings
             live.waiters.append(waiter)
             self._adopt(live)

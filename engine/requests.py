@@ -14,6 +14,7 @@ from ..events.definition import PipelineDefinition
 from ..events.pipeline import PipelineSubmitted
 from ..projections.run import Run
 from .core.commands import Claim
+from .failure import Answers
 from .model import Given
 
 
@@ -25,6 +26,7 @@ class Submission(msgspec.Struct, frozen=True):
     event: PipelineSubmitted
     definition: PipelineDefinition
     handlers: Mapping[str, Given]
+    answers: Answers
     actor: str
     warnings: list[str]
 

@@ -13,7 +13,8 @@ from unicodedata import category
 import msgspec
 
 from ..events.definition import RetryPolicy
-from ..events.errors import HandlerNotFound, nearest
+from ..events.errors import nearest
+from .conditions import FATAL, conditions, is_sendable
 from .core import graph as graphs
 from .findings import Finding, Findings, ValidationResult
 from .model import (
@@ -21,7 +22,6 @@ from .model import (
     Given,
     Pipeline,
     PipelineStep,
-    given_by,
     handler_reference,
     known_options,
 )
@@ -70,9 +70,9 @@ class PipelineValidator:
         warnings = Findings([*_disconnected(shape), *_suspicious(pipeline)])
         known = options.get("known") or self._known
         known, types = (known, ()) if known else _registered()
-        for finding in _handlers(pipeline, known, _Hints(types)):
+        for finding in (*_handlers(pipeline, known, _Hints(types)), *conditions(pipeline)):
             strict = finding.code == "no_handler" and options.get("strict", False)
-            fatal = strict or finding.code == "unsendable_handler"
+            fatal = strict or finding.code == "unsendable_handler" or finding.code in FATAL
             (errors if fatal else warnings).append(finding)
         return ValidationResult(not errors, errors, warnings, shape.measures())
 
@@ -331,16 +331,6 @@ def _suspicious(pipeline: Pipeline) -> Iterator[Finding]:
 # Handlers
 
 
-def _is_sendable(given: Given) -> bool:
-    from .backends.remote import pickle_given
-
-    try:
-        pickle_given("", given)
-    except HandlerNotFound:
-        return False
-    return True
-
-
 def _handlers(pipeline: Pipeline, known: Known, hint: _Hints) -> Iterator[Finding]:
     for step in pipeline.steps:
         name = _label(step)
@@ -354,7 +344,11 @@ def _handlers(pipeline: Pipeline, known: Known, hint: _Hints) -> Iterator[Findin
         if not isinstance(step.handler, str) and not callable(step.handler):
             continue  # reported with the options
         reference = handler_reference(step.handler)
-        if step.executor == "process" and reference is None and not _is_sendable(given_by(step)):
+        if (
+            step.executor == "process"
+            and reference is None
+            and not is_sendable(Given(step.handler))
+        ):
             message = (
                 "the step runs in a process, where its handler cannot be found; define it at the "
                 "top level of a module, or use executor='thread'"

@@ -195,7 +195,7 @@ def _deny(run: Run, command: c.Deny, now: int) -> list[Event]:
     if step.status is not StepStatus.WAITING:
         return []
     error = _answering(run, command.step, command.error)
-    failed = s.StepFailed(run.graph.name(command.step), step.attempt, error)
+    failed = s.StepFailed(run.graph.name(command.step), 0, error)  # of no attempt
     return [failed, *_after_failure(run, command.step, error, 0.0, now, set())]
 
 
@@ -277,8 +277,13 @@ def _answering(run: Run, i: int, error: ErrorInfo) -> ErrorInfo:
     if not step.fallback or step.error is None:
         return error
     before = step.error
-    told = f"{before.type}: {before.message}"
-    return replace(error, causes=(*error.causes, told, *before.causes))
+    if (error.type, error.message, error.causes) == (before.type, before.message, before.causes):
+        return error  # it was raised again
+    kind = before.type if "." in before.type else f"builtins.{before.type}"
+    chain = (f"{kind}: {before.message}", *before.causes)
+    if error.causes[-len(chain) :] == chain:
+        return error  # raised "from" it
+    return replace(error, causes=(*error.causes, *chain))
 
 
 def _after_failure(
@@ -288,7 +293,7 @@ def _after_failure(
     state, step = run.state, run.state.steps[i]
     definition = run.graph.definition.steps[i]
     if not step.fallback and state.status != PipelineStatus.CANCELLING:
-        elapsed = (now - step.first_at) / 1e9
+        elapsed = (now - (step.first_at or now)) / 1e9
         seconds = retry_in(retry_policy(run, i), error.retryable, step.retries, elapsed, draw)
         if seconds is not None:
             due = now + int(seconds * 1e9)
