@@ -162,15 +162,17 @@ def recorded_error(error: ErrorInfo) -> Exception:
 
 def _made(name: str, message: str) -> Exception:
     kind = _class_named(name)
-    if kind is not None:
-        text = _quoted(message) if issubclass(kind, KeyError) else message
-        try:
-            error = kind.__new__(kind, text)  # its __init__ may want what was not recorded
-        except Exception:  # so may this
-            error = None
-        if error is not None and _message(error) == message:
-            return error
-    return RecordedError(f"{name}: {message}")
+    error = None if kind is None else _of_class(kind, message)
+    return RecordedError(f"{name}: {message}") if error is None else error
+
+
+def _of_class(kind: type[Exception], message: str) -> Exception | None:
+    text = _quoted(message) if issubclass(kind, KeyError) else message
+    try:
+        error = kind.__new__(kind, text)  # its __init__ may want what was not recorded
+        return error if _clean(str(error)) == message else None
+    except Exception:  # so may its __new__ and __str__
+        return None
 
 
 def _class_named(name: str) -> type[Exception] | None:
