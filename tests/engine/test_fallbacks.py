@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,7 @@ def test_a_registered_policy_is_used_and_its_delays_are_recorded(make_engine: Ma
     assert result.errors == ["step 'bad': ConnectionError: reset"]
     assert delays(engine, result.run_id) == [1, 2, 3, 4]
     events = engine.history(result.run_id)
-    for before, event in zip(events, events[1:], strict=False):
+    for before, event in pairwise(events):
         if event.type == "StepRetryScheduled":
             told = msgspec.json.decode(event.payload)
             assert told["due"] == event.at + int(told["delay"] * 10**9)
