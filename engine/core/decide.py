@@ -191,9 +191,9 @@ def _queue(run: Run, command: c.Queue, now: int) -> list[Event]:
 
 
 def _deny(run: Run, command: c.Deny, now: int) -> list[Event]:
-    step = run.state.steps[command.step]
-    if step.status is not StepStatus.WAITING:
-        return []
+    waits = run.state.steps[command.step].status is StepStatus.WAITING
+    if not waits or run.state.status != PipelineStatus.RUNNING:
+        return []  # a halted run asks again once it is resumed
     error = _answering(run, command.step, command.error)
     failed = s.StepFailed(run.graph.name(command.step), 0, error)  # of no attempt
     return [failed, *_after_failure(run, command.step, error, 0.0, now, set())]
