@@ -184,18 +184,19 @@ def test_registered_kinds_of_errors_count_in_threads_and_in_processes(
 
 
 def test_what_is_registered_after_a_submission_is_for_later_runs(make_engine: MakeEngine) -> None:
-    entered, go = threading.Event(), threading.Event()
-
-    def wait(data: Any) -> None:
-        entered.set()
-        assert go.wait(20)
-        raise ConnectionError("reset")
-
+    """Even if the engine has not got round to the run."""
+    busy, go = threading.Event(), threading.Event()
     handler = handler_with(default_max_retries=0)
     engine = make_engine(failure_handler=handler)
-    first = engine.execute_pipeline_async(one(wait))
-    bare = engine.execute_pipeline_async(one(wait, kind="bare"))
-    assert entered.wait(10)
+
+    def keep_the_engine_busy(_: object) -> None:
+        busy.set()
+        assert go.wait(20)
+
+    engine.execute_pipeline_async(one()).add_done_callback(keep_the_engine_busy)
+    assert busy.wait(10)
+    first = engine.execute_pipeline_async(one())
+    bare = engine.execute_pipeline_async(one(kind="bare"))
     handler.register_retry_policy("net", FIXED)
     handler.register_error(ConnectionError, category="new", retryable=True)
     for kind in ("net", "bare"):
@@ -206,7 +207,7 @@ def test_what_is_registered_after_a_submission_is_for_later_runs(make_engine: Ma
     assert types(engine, first.run_id).count("StepRetryScheduled") == 0
     (_, failed), *_ = recorded(engine, first.run_id, "StepFailed")
     assert failed["error"]["category"] == "network"
-    second = engine.execute_pipeline(one(wait))
+    second = engine.execute_pipeline(one())
     assert second.output == ["after", "new"] and second.metrics["steps_retried"] == 2
 
 
