@@ -19,9 +19,9 @@ from .core import graph as graphs
 from .findings import Finding, Findings, ValidationResult
 from .model import (
     EXECUTORS,
-    Given,
     Pipeline,
     PipelineStep,
+    given_by,
     handler_reference,
     known_options,
 )
@@ -347,7 +347,7 @@ def _handlers(pipeline: Pipeline, known: Known, hint: _Hints) -> Iterator[Findin
         if (
             step.executor == "process"
             and reference is None
-            and not is_sendable(Given(step.handler))
+            and not is_sendable(given_by(step)._replace(when=None))
         ):
             message = (
                 "the step runs in a process, where its handler cannot be found; define it at the "

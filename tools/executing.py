@@ -230,7 +230,8 @@ def _check_handlers(run: Run, given: Mapping[str, Given], *, strict: bool) -> No
             None if here.handler else (definition.handler, definition.type),
             None if here.when else definition.when,
         )
-        if state.status is StepStatus.COMPLETED or looked_up in seen:
+        over = state.status is StepStatus.COMPLETED or state.reason == "condition"
+        if over or looked_up in seen:
             continue
         seen.add(looked_up)
         try:

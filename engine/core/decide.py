@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from ...events import pipeline as p
 from ...events import step as s
 from ...events.definition import RetryPolicy
+from ...events.errors import WorkerLost
 from ...events.machines import PIPELINE_TABLE, PipelineStatus, StepStatus
 from ...events.upcasters import Event
 from ...events.values import ErrorInfo, ErrorSeverity
@@ -243,7 +244,7 @@ def _complete(run: Run, command: c.Complete, now: int) -> list[Event]:
 def _fail(run: Run, command: c.Fail, now: int) -> list[Event]:
     if _current(run, command.step, command.attempt) is None:
         return []
-    lost = command.error.category == "worker_lost"
+    lost = command.error.type == _WORKER_LOST  # its category is what a handler of failures says
     error = _cut_off(run, command.step, command.error) if lost else command.error
     error = _answering(run, command.step, error)
     name = run.graph.name(command.step)
@@ -268,6 +269,7 @@ def _cut_off(run: Run, i: int, error: ErrorInfo) -> ErrorInfo:
     return replace(error, message=told, retryable=False)
 
 
+_WORKER_LOST = f"{WorkerLost.__module__}.{WorkerLost.__qualname__}"
 _ONCE = "the step is at_most_once and must not run again"
 
 

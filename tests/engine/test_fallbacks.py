@@ -220,6 +220,33 @@ def test_a_policy_whose_class_is_gone_does_not_keep_the_attempt_from_failing(
     assert result.errors == ["step 'bad': ConnectionError: reset"]
 
 
+def test_a_run_keeps_the_policies_it_was_submitted_with_wherever_it_goes_on(
+    make_engine: MakeEngine,
+) -> None:
+    handler = FailureHandler()
+    handler.register_retry_policy("net", FIXED)
+    engine = make_engine(failure_handler=handler)
+    pipeline = one()
+    engine.execute_pipeline(pipeline, run_id="r")
+    engine.close()
+    engine = make_engine()
+    assert engine.resume_pipeline("r", pipeline=pipeline)
+    assert not engine.attach("r").result(10).success
+    assert delays(engine, "r") == [0, 0, 0, 0]
+
+
+def test_no_registered_kind_makes_an_at_most_once_step_run_again(make_engine: MakeEngine) -> None:
+    handler = FailureHandler(default_initial_delay=0.0)
+    handler.register_error("SIGABRT", category="memory", retryable=True)
+    handler.register_error(Refused, category="worker_lost", retryable=True)
+    engine = make_engine(failure_handler=handler)
+    result = engine.execute_pipeline(one(crash, executor="process", at_most_once=True))
+    assert "must not run again" in result.errors[0]
+    assert result.metrics["steps_retried"] == 0
+    result = engine.execute_pipeline(one(refuse, at_most_once=True))
+    assert result.metrics["steps_retried"] == 3, "it was not cut off, whatever it is called"
+
+
 # -- fallbacks ---------------------------------------------------------------------------------
 
 
