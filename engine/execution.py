@@ -96,6 +96,8 @@ class ExecutionEngine(Controls):
         self.max_workers = max_workers
         self.strict = strict
         self.allow_pickle = allow_pickle
+        if not isinstance(failure_handler, FailureHandler | None):
+            raise TypeError(f"failure_handler: not a FailureHandler: {failure_handler!r:.60}")
         self.failure_handler = failure_handler or FailureHandler()
         self.retry = self.failure_handler.default_policy if retry_on_failure else None
         if self.retry is not None and default_max_retries is not None:

@@ -156,6 +156,11 @@ def test_the_engines_options_count_for_steps_without_a_policy(
     assert sturdy.metrics["steps_retried"] == 2, "a policy of its type is one of its own"
 
 
+def test_a_failure_handler_of_another_kind_is_refused(make_engine: MakeEngine) -> None:
+    with pytest.raises(TypeError, match="not a FailureHandler: RetryPolicy"):
+        make_engine(failure_handler=RetryPolicy())
+
+
 def test_only_the_errors_of_a_registered_policy_are_retried(make_engine: MakeEngine) -> None:
     handler = FailureHandler()
     policy = RetryPolicy(initial_delay=0.0, retryable_errors=[ConnectionError, TimeoutError])
