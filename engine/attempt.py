@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -19,7 +20,7 @@ from . import binding
 from .classify import Rule, describe
 from .context import AttemptCancelled, AttemptSkipped, AttemptYielded, Context
 from .core.commands import Cancelled, Command, Complete, Fail, Skip, Yield
-from .model import Given, rebuild_step
+from .model import Given, Handler, rebuild_step
 from .steps import registry
 
 RETRY_WRITE = 0.5
@@ -37,7 +38,7 @@ class Attempt(msgspec.Struct, frozen=True):
         closing: Set when the process gives up on writing.
         rules: What the engine was told of errors.
         executor: ``"thread"`` or ``"process"``.
-        fallback: Called instead of the handler, with step, data and context.
+        fallback: Called instead of the handler, with step, a reader of its input, and context.
     """
 
     step: int
@@ -53,7 +54,7 @@ class Attempt(msgspec.Struct, frozen=True):
     closing: threading.Event
     rules: tuple[Rule, ...] = ()
     executor: str = "thread"
-    fallback: Callable[[Any, Any, Context], Any] | None = None
+    fallback: Callable[[Any, Callable[[], Any], Context], Any] | None = None
 
 
 Report = Callable[[Command | None], None]
@@ -137,16 +138,24 @@ def _call(attempt: Attempt) -> Any:
     step.handler = attempt.given.handler or step.handler
     step.when = attempt.given.when or step.when
     if attempt.fallback is not None:
-        return attempt.fallback(step, _input(attempt), attempt.context)
+        return attempt.fallback(step, partial(_input, attempt), attempt.context)
     handler, when = registry.resolve(step), registry.condition(step)
     data = _input(attempt)
-    if when is not None and not when(data):
+    if when is not None and not _holds(when, data):
         raise AttemptSkipped
     if handler is None:
         if attempt.strict:
             raise HandlerNotFound(f"step {step.name!r}: {registry.missing(step.step_type)}")
         return data
     return binding.call(handler, step=step, data=data, context=attempt.context)
+
+
+def _holds(when: Handler, data: Any) -> bool:
+    answer = when(data)
+    if inspect.iscoroutine(answer):
+        answer.close()
+        raise TypeError("a condition (when=) must not be async: it is not waited for")
+    return bool(answer)
 
 
 def _may_unpickle(attempt: Attempt) -> bool:

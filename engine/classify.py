@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import re
 import traceback
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -162,21 +163,47 @@ def recorded_error(error: ErrorInfo) -> Exception:
 
 
 def _made(name: str, message: str) -> Exception:
-    module, _, qualname = name.rpartition(".")
+    kind = _class_named(name)
+    error = None if kind is None else _of_class(kind, message)
+    return RecordedError(f"{name}: {message}") if error is None else error
+
+
+def _of_class(kind: type[Exception], message: str) -> Exception | None:
+    text = _quoted(message) if issubclass(kind, KeyError) else message
     try:
-        kind = resolve_reference(f"{module or 'builtins'}:{qualname}")
-    except UnreadableValue:
-        kind = None
-    if isinstance(kind, type) and issubclass(kind, Exception):
-        error = kind.__new__(kind, message)  # its __init__ may want what was not recorded
-        if _message(error) == message:
-            return error
-    return RecordedError(f"{name}: {message}")
+        error = kind.__new__(kind, text)  # its __init__ may want what was not recorded
+        return error if _clean(str(error)) == message else None
+    except Exception:  # so may its __new__ and __str__
+        return None
+
+
+def _class_named(name: str) -> type[Exception] | None:
+    """The class that was recorded as ``module.qualname``, perhaps within another class."""
+    parts = name.split(".")
+    for end in range(len(parts) - 1, -1, -1):
+        module = ".".join(parts[:end]) or "builtins"
+        try:
+            kind = resolve_reference(f"{module}:{'.'.join(parts[end:])}")
+        except UnreadableValue:
+            continue
+        return kind if isinstance(kind, type) and issubclass(kind, Exception) else None
+    return None
+
+
+def _quoted(message: str) -> Any:
+    """The key that a KeyError, whose text is the key's representation, was made with."""
+    try:
+        return ast.literal_eval(message)
+    except Exception:  # no literal, or one too deep to be read
+        return message
 
 
 def _is_one_of(error: BaseException, references: tuple[str, ...]) -> bool:
     for reference in references:
-        kind = resolve_reference(reference)
+        try:
+            kind = resolve_reference(reference)
+        except UnreadableValue:  # an error cannot be of a class that is not to be had here
+            continue
         if isinstance(kind, type) and isinstance(error, kind):
             return True
     return False

@@ -208,6 +208,7 @@ class ExecutionEngine(Controls):
         warnings = self._validate(pipeline)
         definition = define(pipeline, allow_pickle=self.allow_pickle)
         self._mention_unfinished(pipeline.name)
+        answers = self.failure_handler.answers()
         event = submitted(
             definition,
             data,
@@ -218,7 +219,7 @@ class ExecutionEngine(Controls):
             deadline=deadline_at(deadline, loop.clock.now()),
             parallelism=self._options.parallelism,
             retry=self.retry,
-            failures=self.failure_handler,
+            answers=answers,
             allow_pickle=self.allow_pickle,
             origin=origin,
         )
@@ -228,6 +229,7 @@ class ExecutionEngine(Controls):
             event=event,
             definition=definition,
             handlers=handlers_of(pipeline),
+            answers=answers,
             actor=actor(),
             warnings=warnings,
         )

@@ -7,9 +7,9 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Protocol, TypeVar, final
+from typing import Any, NamedTuple, Protocol, TypeVar, final
 from weakref import ref
 
 import msgspec
@@ -45,45 +45,74 @@ class FallbackHandler:
             ``context`` if it has parameters of these names. ``error`` is an exception of the type
             and message that were recorded, so that it is the same after a crash. What it returns
             is the step's output; what it raises fails the step, with the first error as cause.
+            An ``async def`` is awaited by the engine.
+
+    Raises:
+        TypeError: It cannot be called so.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
         if not callable(function):
-            raise TypeError(f"a fallback is a function of step and error, not {function!r}")
+            raise TypeError(f"a fallback is a function of step and error, not {function!r:.60}")
         self.function = function
+        signature = inspect.signature(function)
+        self.takes = frozenset(signature.parameters).intersection(("data", "context"))
+        """What it is given besides."""
+        try:
+            signature.bind(None, None, **dict.fromkeys(self.takes))
+        except TypeError as error:
+            called = getattr(function, "__qualname__", repr(function))
+            raise TypeError(
+                f"the fallback {called}{signature} cannot be called as function(step, error): "
+                f"{error}; besides those it may have parameters 'data' and 'context'"
+            ) from None
 
     @property
     def reference(self) -> str:
         """Its ``module:qualname``; empty when no other process could find it."""
         return handler_reference(self.function) or ""
 
-    def __call__(self, step: Any, error: BaseException, **more: Any) -> Any:
-        """Run it; of ``more`` it gets what it has parameters for."""
-        takes = inspect.signature(self.function).parameters
-        return self.function(step, error, **{key: more[key] for key in more if key in takes})
+    def __call__(
+        self, step: Any, error: BaseException, data: Any = None, context: Any = None
+    ) -> Any:
+        """Run it, with what it has parameters for."""
+        known = {"data": data, "context": context}
+        return self.function(step, error, **{name: known[name] for name in self.takes})
 
 
 def fall_back(
-    fallback: FallbackHandler | str, error: ErrorInfo, step: Any, data: Any, context: Any
+    fallback: FallbackHandler | str,
+    error: ErrorInfo,
+    step: Any,
+    read: Callable[[], Any],
+    context: Any,
 ) -> Any:
     """Run the fallback of a step that failed with ``error``; for the engine.
 
     Args:
         fallback: Or its ``module:qualname``, as it was recorded.
+        read: Reads the step's input, if that is asked for: it may be what the step failed of.
 
     Raises:
         HandlerNotFound: There is none of this name here.
         Exception: What the fallback raises.
     """
     if isinstance(fallback, str):
-        try:
-            fallback = FallbackHandler(resolve_reference(fallback))
-        except (UnreadableValue, TypeError) as problem:
-            raise HandlerNotFound(
-                f"step {step.name!r}: the fallback of step type {step.step_type!r} cannot be found "
-                f"({problem}); give the engine a failure_handler that has it"
-            ) from problem
-    return fallback(step, recorded_error(error), data=data, context=context)
+        fallback = _found(fallback, step)
+    data = read() if "data" in fallback.takes else None
+    return fallback(step, recorded_error(error), data, context)
+
+
+def _found(reference: str, step: Any) -> FallbackHandler:
+    try:
+        if not reference:
+            raise UnreadableValue("it is a lambda or closure of another process")
+        return FallbackHandler(resolve_reference(reference))
+    except (UnreadableValue, TypeError, ValueError) as problem:
+        raise HandlerNotFound(
+            f"step {step.name!r}: the fallback of step type {step.step_type!r} cannot be found "
+            f"({problem}); give the engine a failure_handler that has it"
+        ) from problem
 
 
 class ErrorRecovery(msgspec.Struct, frozen=True):
@@ -95,7 +124,7 @@ class ErrorRecovery(msgspec.Struct, frozen=True):
         recovery_action: ``"retry"``, ``"fallback"`` (it has run) or ``"fail"``.
         attempt: Number of the attempt that failed, from 1.
         classification: As of :meth:`FailureHandler.classify_error`.
-        result: What the fallback returned.
+        result: What the fallback returned: of an ``async def`` its coroutine, to be awaited.
         error: The error that remains: that of the step or, caused by it, of its fallback; None
             after a retry was decided on or a fallback has succeeded.
     """
@@ -109,6 +138,17 @@ class ErrorRecovery(msgspec.Struct, frozen=True):
     error: BaseException | None = None
 
 
+class Answers(NamedTuple):
+    """What an engine answers the failures of a run by, as it was when it got the run."""
+
+    policies: Mapping[str, RetryPolicy]
+    """By step type."""
+    fallbacks: Mapping[str, FallbackHandler]
+    """By step type."""
+    rules: tuple[Rule, ...]
+    """Of errors, the newest last."""
+
+
 class _Failures(msgspec.Struct):
     """Of a step object, since it last succeeded or was given up."""
 
@@ -120,10 +160,10 @@ class _Failures(msgspec.Struct):
 
 @final
 class FailureHandler:
-    """Retry policies, classes of errors and fallbacks, by which an engine answers failures.
+    """Retry policies, kinds of errors and fallbacks, by which an engine answers failures.
 
-    An engine reads them when a run is submitted and records them with it: what is registered later
-    counts for later runs. May be used by several threads.
+    An engine reads them when a run is submitted, and records policies and fallbacks with it: what
+    is registered later counts for later runs. May be used by several threads.
 
     Args:
         default_max_retries: Further attempts of steps that have no policy of their own, nor one of
@@ -211,18 +251,9 @@ class FailureHandler:
         """The policy of steps of this type."""
         return self._policies.get(step_type, self.default_policy)
 
-    @property
-    def rules(self) -> tuple[Rule, ...]:
-        """What was registered of errors, the newest last; for the engine."""
-        return self._rules
-
-    def policies_of(self, step_types: Iterable[str]) -> dict[str, RetryPolicy]:
-        """The registered policies of these types; for the engine."""
-        return {kind: self._policies[kind] for kind in step_types if kind in self._policies}
-
-    def fallbacks_of(self, step_types: Iterable[str]) -> Mapping[str, FallbackHandler]:
-        """The registered fallbacks of these types; for the engine."""
-        return {kind: self._fallbacks[kind] for kind in step_types if kind in self._fallbacks}
+    def answers(self) -> Answers:
+        """What is registered now; for the engine."""
+        return Answers(dict(self._policies), dict(self._fallbacks), self._rules)
 
     # -- what follows a failure --------------------------------------------------------------
 
@@ -275,7 +306,8 @@ class FailureHandler:
         try:
             result = fallback(step, error)
         except Exception as worse:
-            worse.__cause__ = worse.__cause__ or error
+            if worse is not error:
+                worse.__cause__ = worse.__cause__ or error
             return ErrorRecovery(False, 0.0, FAIL, attempt, kind, error=worse)
         return ErrorRecovery(False, 0.0, FALLBACK, attempt, kind, result=result)
 

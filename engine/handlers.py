@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from ..events.errors import HandlerNotFound, UnreadableValue
 from .annotations import Configurations
+from .conditions import is_sendable
 from .findings import Finding
 from .model import Given, Handler, Pipeline, PipelineStep, find_handler, handler_reference
 from .shape import Hints
@@ -27,7 +28,7 @@ class Handlers:
     """
 
     def __init__(self, known: Known | None = None, executor: str = "thread") -> None:
-        self._executor = executor
+        self.executor = executor
         self._imports = known is None
         self._found: dict[tuple[str, bool], Handler | HandlerNotFound | None] = {}
         self._types: Iterable[str] = ()
@@ -58,7 +59,7 @@ class Handlers:
         return found
 
     def _elsewhere(self, step: PipelineStep) -> bool:
-        return (step.executor or self._executor) == "process"
+        return (step.executor or self.executor) == "process"
 
     def _import(self, text: str, named: bool) -> Handler | HandlerNotFound | None:
         key = text, named
@@ -109,10 +110,10 @@ class Handlers:
 
 def _lost(handler: Handler | str, *, in_process: bool) -> Iterator[_Problem]:
     """Where a handler that is given with its step cannot be found again."""
-    if not isinstance(handler, str) and not callable(handler):
-        return  # reported with the options
+    if isinstance(handler, str) or not callable(handler):
+        return  # found by its name, or reported with the options
     reference = handler_reference(handler)
-    if in_process and reference is None and not _is_sendable(handler):
+    if in_process and reference is None and not is_sendable(Given(handler)):
         yield (
             "unsendable_handler",
             "the step runs in a process, where its handler cannot be found; define it at the "
@@ -157,13 +158,3 @@ def _ends_program(what: str) -> HandlerNotFound:
         f"cannot import {what}: its module ends the program; put what it does as a script under: "
         "if __name__ == '__main__':"
     )
-
-
-def _is_sendable(handler: Handler) -> bool:
-    from .backends.remote import pickle_given
-
-    try:
-        pickle_given("", Given(handler))
-    except HandlerNotFound:
-        return False
-    return True

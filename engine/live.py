@@ -127,6 +127,8 @@ class LiveRun:
         self.in_flight: dict[int, InFlight] = {}
         self.submission: Submission | None = None
         """What began the run, if it was begun by this process."""
+        self.answers = owner.failures.answers()
+        """What is done about failures; of a run that was begun here, as it was then."""
         self.waiters: list[Waiter] = []
         self.warnings: list[str] = []
         self.queued = False
@@ -135,6 +137,12 @@ class LiveRun:
         self.snapshot_at = self.recorded
         self._matured: list[tuple[int, int, int]] = []
         """Heap of ``(-priority, due, step)``; may hold retries that are planned otherwise now."""
+
+    def begun_by(self, submission: Submission) -> None:
+        """It is a new run, that somebody in this process asked for."""
+        self.submission = submission
+        self.answers = submission.answers
+        self.warnings = submission.warnings
 
     def record(self, events: list[Event], actor: str, now: int) -> None:
         """Fold the turn's events; they are committed, or the run forgotten, before it ends."""
@@ -209,7 +217,7 @@ class LiveRun:
             definition=definition,
             inputs=self._inputs(i),
             given=self._given(definition),
-            rules=self.owner.failures.rules,
+            rules=self.answers.rules,
             fallback=self._fallback(i),
             policy=retry_policy(self.run, i),
             artifacts=context.artifacts,
@@ -253,8 +261,8 @@ class LiveRun:
         step = state.steps[i]
         if not step.fallback or step.error is None:
             return None
-        known = self.owner.failures.fallbacks_of([kind]).get(kind)
-        return partial(fall_back, known or state.fallbacks[kind], step.error)
+        known = self.answers.fallbacks.get(kind, state.fallbacks[kind])
+        return partial(fall_back, known, step.error)
 
     def publish(self, now: int) -> None:
         """Tell those who wait how far the run is."""

@@ -58,6 +58,8 @@ def resolve(
     executor = executor or ("process" if config.use_processes else "thread")
     if executor not in EXECUTORS:
         raise ValueError(f"executor must be 'thread' or 'process', not {executor!r}")
+    if not isinstance(failure_handler, FailureHandler | None):
+        raise TypeError(f"failure_handler: not a FailureHandler: {failure_handler!r:.60}")
     failure_handler = failure_handler or FailureHandler(config=config)
     retry: RetryPolicy | None = failure_handler.default_policy
     if not (config.retry_on_failure if retry_on_failure is None else retry_on_failure):

@@ -80,8 +80,7 @@ class Ownership:
             self._renew(owner)
             run = Run(submission.run_id, submission.definition)
             live = LiveRun(run, owner, 1, submission.handlers)
-            live.submission = submission
-            live.warnings = submission.warnings
+            live.begun_by(submission)
             live.waiters.append(waiter)
             self._adopt(live)
             self._loop.record(live, [submission.event], submission.actor)

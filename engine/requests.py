@@ -15,6 +15,7 @@ from ..events.pipeline import PipelineSubmitted
 from ..events.store import Member
 from ..projections.run import Run
 from .core.commands import Claim
+from .failure import Answers
 from .model import Given
 
 
@@ -26,6 +27,7 @@ class Submission(msgspec.Struct, frozen=True):
     event: PipelineSubmitted
     definition: PipelineDefinition
     handlers: Mapping[str, Given]
+    answers: Answers
     actor: str
     warnings: list[str]
 

@@ -11,8 +11,10 @@ from ..events.artifacts import Artifacts
 from ..events.codec import Value, decode
 from ..events.errors import RunFailed, UnreadableValue
 from ..events.machines import PipelineStatus
+from ..events.values import ErrorInfo
 from ..projections.metrics import metrics
 from ..projections.run import Run
+from .classify import recorded_error
 from .model import plain_to_value
 
 
@@ -39,6 +41,7 @@ class ExecutionResult:
         metrics: dict[str, Any],
         metadata: dict[str, Any],
         load_output: Callable[[], Any],
+        cause: ErrorInfo | None = None,
     ) -> None:
         self.run_id = run_id
         self.status = status
@@ -48,6 +51,7 @@ class ExecutionResult:
         self.metrics = metrics
         self.metadata = metadata
         self._load_output = load_output
+        self._cause = cause
 
     @cached_property
     def output(self) -> Any:
@@ -58,10 +62,16 @@ class ExecutionResult:
         return self._load_output()
 
     def raise_for_status(self) -> ExecutionResult:
-        """This result, if the run succeeded. Raises RunFailed."""
+        """This result, if the run succeeded.
+
+        Raises:
+            RunFailed: It did not. ``__cause__`` is the first error that failed a step, as it was
+                recorded, with its own causes.
+        """
         if not self.success:
             reasons = "; ".join(self.errors) or "it was ended before it was done"
-            raise RunFailed(f"run {self.run_id} is {self.status}: {reasons}")
+            cause = recorded_error(self._cause) if self._cause is not None else None
+            raise RunFailed(f"run {self.run_id} is {self.status}: {reasons}") from cause
         return self
 
     def __repr__(self) -> str:
@@ -101,6 +111,7 @@ def result_of(
         metrics=metrics(run, now),
         metadata={"pipeline": state.name, **_metadata(run, artifacts)},
         load_output=load,
+        cause=state.cause,
     )
 
 

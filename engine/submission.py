@@ -9,7 +9,7 @@ from ..events.artifacts import Artifacts, digest_of
 from ..events.codec import Value, encode
 from ..events.definition import PipelineDefinition, RetryPolicy
 from ..events.pipeline import Origin, PipelineSubmitted
-from .failure import FailureHandler
+from .failure import Answers
 from .model import Given, Pipeline, definition_bytes, given_by
 
 
@@ -24,7 +24,7 @@ def submitted(
     deadline: int | None,
     parallelism: int | None,
     retry: RetryPolicy | None,
-    failures: FailureHandler,
+    answers: Answers,
     allow_pickle: bool,
     origin: Origin | None,
 ) -> PipelineSubmitted:
@@ -37,8 +37,8 @@ def submitted(
         UnencodableValue: ``data`` cannot be recorded.
         LogUnavailable: The artifact cannot be written.
     """
-    types = {step.type for step in definition.steps}
-    fallbacks = failures.fallbacks_of(types)
+    types = sorted({step.type for step in definition.steps})
+    policies, fallbacks, _ = answers
     return PipelineSubmitted(
         name=definition.name,
         definition=Value.of_text(definition_bytes(definition), artifacts),
@@ -50,8 +50,8 @@ def submitted(
         deadline=deadline,
         parallelism=definition.parallelism or parallelism,
         retry=retry,
-        policies=failures.policies_of(types),
-        fallbacks={kind: fallback.reference for kind, fallback in fallbacks.items()},
+        policies={kind: policies[kind] for kind in types if kind in policies},
+        fallbacks={kind: fallbacks[kind].reference for kind in types if kind in fallbacks},
         allow_pickle=allow_pickle,
         origin=origin,
     )

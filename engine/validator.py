@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..events.errors import PipelineValidationError, nearest
 from . import wellformed
+from .conditions import conditions
 from .core import graph as graphs
 from .findings import Findings, ValidationResult
 from .handlers import Handlers, Known
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from .estimate import Estimate
 
 _OPTIONS = ("strict", "known", "executor", "check_performance", "resource_scheduler")
-_WARNINGS = frozenset({"unrecoverable_handler", "main_handler"})
+_WARNINGS = frozenset(
+    {"unrecoverable_handler", "main_handler", "unrecoverable_condition", "main_condition"}
+)
 
 
 class PipelineValidator:
@@ -80,7 +83,7 @@ class PipelineValidator:
         )
         warnings = Findings([*connections(shape), *wellformed.suspicious(pipeline)])
         lenient = _WARNINGS if options.get("strict", False) else {*_WARNINGS, "no_handler"}
-        for finding in handlers.findings(pipeline):
+        for finding in (*handlers.findings(pipeline), *conditions(pipeline, handlers.executor)):
             (warnings if finding.code in lenient else errors).append(finding)
         scheduler = options.get("resource_scheduler")
         if scheduler is not None and not errors:

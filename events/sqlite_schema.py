@@ -120,8 +120,8 @@ VIEWS = {
                      json_extract(payload, '$.step') AS step,
                      json_extract(payload, '$.reason') AS reason,
                      CASE type {_status_of_type()} END AS status,
-                     max(json_extract(payload, '$.attempt')) OVER (
-                         PARTITION BY stream, json_extract(payload, '$.step')) AS attempt,
+                     nullif(max(json_extract(payload, '$.attempt')) OVER (
+                         PARTITION BY stream, json_extract(payload, '$.step')), 0) AS attempt,
                      at, version,
                      row_number() OVER (
                          PARTITION BY stream, json_extract(payload, '$.step')
@@ -130,7 +130,7 @@ VIEWS = {
         WHERE newest = 1""",
     "failures": f"""
         SELECT substr(stream, 5) AS run_id, json_extract(payload, '$.step') AS step,
-               json_extract(payload, '$.attempt') AS attempt,
+               nullif(json_extract(payload, '$.attempt'), 0) AS attempt,
                json_extract(payload, '$.error.type') AS error,
                json_extract(payload, '$.error.message') AS message,
                json_extract(payload, '$.error.category') AS category,

@@ -82,7 +82,7 @@ class StepCompleted(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class StepFailed(msgspec.Struct, frozen=True, omit_defaults=True):
     """The attempt raised, its output could not be recorded, or its worker was lost; or a step that
-    waited for resources can never have them."""
+    waited for resources can never have them, which is attempt 0."""
 
     step: str
     attempt: int

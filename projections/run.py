@@ -297,6 +297,7 @@ class Run:
         self.state.skipped += 1
         self.state.retrying.pop(i, None)
         if event.reason == "condition":
+            step.error, step.checkpoints = None, {}
             self._passed_over(i)
         self._drop_stale()
 

@@ -24,6 +24,8 @@ class Attempt(msgspec.Struct):
     outcome: str = "running"
     """``completed failed timed_out yielded interrupted cancelled abandoned skipped running``."""
     error: str | None = None
+    fallback: bool = False
+    """The fallback of the step's type ran, not its handler."""
 
 
 class Timeline(msgspec.Struct):
@@ -41,6 +43,7 @@ def timeline(envelopes: Iterable[Envelope]) -> Timeline:
         event: Any = to_event(envelope)
         if isinstance(event, s.StepStarted):
             attempt = Attempt(event.step, event.attempt, event.worker, envelope.at)
+            attempt.fallback = event.fallback
             running[event.step] = attempt
             result.attempts.append(attempt)
         elif type(event) in _OUTCOMES and event.step in running:

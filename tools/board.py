@@ -36,13 +36,14 @@ SHARES = (
     (StepStatus.FAILED, 1 / 4),
     (StepStatus.RUNNING, 1 / 2),
     (StepStatus.RETRYING, 1 / 4),
+    (StepStatus.WAITING, 1 / 6),
     (StepStatus.PENDING, 1 / 6),
     (StepStatus.CANCELLED, 1 / 8),
     (StepStatus.SKIPPED, 1 / 8),
 )
 """How much of the room the steps in each state may take; completed ones come last."""
-WAITING = "waiting"
-"""What people call pending."""
+WORDS = {"pending": "waiting", "waiting": "queued"}
+"""What people call some of the states: all that is pending waits, some of it in a queue."""
 
 
 class Bar:
@@ -101,7 +102,7 @@ def choose(run: Run, steps: Sequence[StepReport], room: int) -> list[StepReport]
     for status, share in SHARES:
         found = [step for step in steps if step.status is status]
         if status is StepStatus.PENDING:  # those that could start come before the others
-            found.sort(key=lambda step: step.waits_for != "a free worker")
+            found.sort(key=lambda step: not (step.waits_for or "").startswith("a free worker"))
         chosen += found[: max(1, int(room * share))]
     ended = [i for i, step in enumerate(run.state.steps) if step.status is StepStatus.COMPLETED]
     ended.sort(key=lambda i: run.state.steps[i].version, reverse=True)
@@ -169,8 +170,7 @@ def counts(run: Run) -> dict[str, int]:
 def _states(run: Run) -> RenderableType:
     words = []
     for status, count in counts(run).items():
-        name = WAITING if status == "pending" else status
-        words += [(f"{count:,} {name}", COLOURS.get(status, "")), ("  ", "")]
+        words += [(f"{count:,} {WORDS.get(status, status)}", COLOURS.get(status, "")), ("  ", "")]
     return _line(*words)
 
 
@@ -205,7 +205,7 @@ def _steps(follower: Follower, steps: Sequence[StepReport], width: int) -> Rende
         grid.add_column(width=10 if width < 120 else 24)
     grid.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
     for step, name in zip(steps, names, strict=True):
-        word = WAITING if step.status is StepStatus.PENDING else str(step.status)
+        word = WORDS.get(step.status, step.status)
         cells = [Text(name), Text(word, COLOURS.get(step.status, DIM))]
         if len(grid.columns) == 4:
             cells.append(_bar(step))

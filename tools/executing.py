@@ -234,15 +234,20 @@ def _check_handlers(run: Run, given: Mapping[str, Given], *, strict: bool) -> No
         step = PipelineStep(definition.name, definition.type)
         step.handler = here.handler or definition.handler
         step.when = here.when or definition.when
-        kind = (step.handler or definition.type, step.when)
-        if state.status is StepStatus.COMPLETED or kind in seen:
+        looked_up = (
+            None if here.handler else (definition.handler, definition.type),
+            None if here.when else definition.when,
+        )
+        over = state.status is StepStatus.COMPLETED or state.reason == "condition"
+        if over or looked_up in seen:
             continue
-        seen.add(kind)
+        seen.add(looked_up)
         try:
             problem = None if registry.resolve(step) else registry.missing(step.step_type)
             registry.condition(step)
         except HandlerNotFound as error:
             problem = str(error.__cause__ or error).partition("; make the module")[0]
+            problem = problem.removeprefix(f"step {step.name!r}: ")
         if problem and (strict or definition.handler):
             raise BadInput(
                 f"run {run.run_id} ({run.state.name}) cannot go on here: step {step.name!r}: "

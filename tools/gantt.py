@@ -14,7 +14,7 @@ from ..events.directory import RunRow
 from ..events.machines import StepStatus
 from ..events.store import Store
 from ..projections.catchup import load_run
-from ..projections.run import Run
+from ..projections.run import Run, StepState
 from ..projections.timeline import Attempt, Timeline, timeline
 from .terminal import COLOURS, clean, columns_of, fitted, heading, paint, print_json, seconds
 
@@ -24,6 +24,8 @@ FULL, LEFT, RIGHT = "━", "╺", "╸"
 """A cell of a bar: all of it, and its halves."""
 WAIT, GRID, BROKEN = "┄", "┊", "x"
 """Waiting between two attempts, a tick of the axis, and the end of an attempt without success."""
+UNHARMED = ("completed", "running", "skipped")
+"""Outcomes that nobody need look at."""
 TICKS = (
     *(factor * 10.0**power for power in range(-6, 0) for factor in (1, 2, 5)),
     *(1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200),
@@ -37,11 +39,12 @@ Cell = tuple[str, str | None]
 
 
 class Bars(msgspec.Struct):
-    """A step with its attempts, in order, and until when it waits for the next one."""
+    """A step with its attempts, in order, and until when it waits for the next one, and how."""
 
     step: str
     attempts: list[Attempt]
     waits_until: int = 0
+    waits: str = ""
 
     def spent(self, now: int) -> int:
         """Nanoseconds in all attempts."""
@@ -88,9 +91,15 @@ def bars_of(run: Run, told: Timeline, now: int) -> list[Bars]:
     for attempt in told.attempts:
         found.setdefault(attempt.step, Bars(attempt.step, [])).attempts.append(attempt)
     for bars in found.values():
-        if run.step(bars.step).status is StepStatus.RETRYING:
-            bars.waits_until = now
+        bars.waits = _waits(run.step(bars.step))
+        bars.waits_until = now if bars.waits else 0
     return list(found.values())
+
+
+def _waits(step: StepState) -> str:
+    if step.status is StepStatus.PENDING and step.fallback:
+        return "falling back"
+    return str(step.status) if step.status in (StepStatus.RETRYING, StepStatus.WAITING) else ""
 
 
 def choose(rows: Sequence[Bars], limit: int, now: int) -> list[Bars]:
@@ -99,7 +108,7 @@ def choose(rows: Sequence[Bars], limit: int, now: int) -> list[Bars]:
         return list(rows)
     order = sorted(
         rows,
-        key=lambda bars: (bars.attempts[-1].outcome in ("completed", "running"), -bars.spent(now)),
+        key=lambda bars: (bars.attempts[-1].outcome in UNHARMED, -bars.spent(now)),
     )
     chosen = {bars.step for bars in order[:limit]}
     return [bars for bars in rows if bars.step in chosen]
@@ -136,8 +145,10 @@ def remark(bars: Bars, now: int) -> str:
     told = seconds(bars.spent(now) / 1e9)
     if len(bars.attempts) > 1:
         told += f" in {len(bars.attempts)}"
-    if bars.waits_until:
-        return f"{told} retrying"
+    if last.fallback:
+        told += " with fallback"
+    if bars.waits:
+        return f"{told} {bars.waits}"
     return told if last.outcome == "completed" else f"{told} {last.outcome.replace('_', ' ')}"
 
 
@@ -213,7 +224,7 @@ def _draw_attempt(row: list[Cell], attempt: Attempt, scale: Scale, now: int) -> 
     for column in range(first // 2, (last + 1) // 2):
         begins, ends = first <= 2 * column, last >= 2 * column + 2
         row[column] = (FULL if begins and ends else RIGHT if begins else LEFT, colour)
-    if attempt.outcome not in ("completed", "running"):
+    if attempt.outcome not in UNHARMED:
         row[(last - 1) // 2] = (BROKEN, colour)
 
 

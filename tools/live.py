@@ -155,11 +155,18 @@ def _retried(event: s.StepRetryScheduled, run: Run) -> str:
     return f"{event.step}: retry {event.retry} in {seconds(event.delay)}"
 
 
+def _skipped(event: s.StepSkipped, run: Run) -> str:
+    """What is skipped because of another step goes without saying."""
+    return f"{event.step} skipped: its condition is false" if event.attempt else ""
+
+
 _LINES: dict[type[Any], Callable[[Any, Run], str]] = {
     s.StepCompleted: _completed,
     s.StepFailed: lambda event, run: f"{event.step} failed: {event.error}",
     s.StepTimedOut: lambda event, run: f"{event.step} timed out: {event.error}",
     s.StepRetryScheduled: _retried,
+    s.StepFallbackScheduled: lambda event, run: f"{event.step}: its fallback is next",
+    s.StepSkipped: _skipped,
     s.StepInterrupted: lambda event, run: f"{event.step} was interrupted and starts again",
     s.StepCancelled: lambda event, run: f"{event.step} cancelled ({event.how})",
     p.PipelinePauseRequested: lambda event, run: "pausing",

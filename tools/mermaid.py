@@ -17,6 +17,7 @@ PLAIN = frozenset(" _-./:,()=+")
 """Characters besides letters and digits that mean nothing to Mermaid within quotes."""
 LOOKS = {
     "pending": "fill:#e5e7eb,stroke:#6b7280,color:#111827",
+    "waiting": "fill:#fef3c7,stroke:#d97706,color:#78350f",
     "running": "fill:#cffafe,stroke:#0891b2,color:#164e63",
     "retrying": "fill:#fef9c3,stroke:#ca8a04,color:#713f12",
     "completed": "fill:#dcfce7,stroke:#16a34a,color:#14532d",

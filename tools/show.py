@@ -51,7 +51,7 @@ NOT_COUNTERS = frozenset(
     )
 )
 """Metrics that the engine measures; the others are counters of the steps."""
-_URGENCY = (StepStatus.FAILED, StepStatus.RUNNING, StepStatus.RETRYING)
+_URGENCY = (StepStatus.FAILED, StepStatus.RUNNING, StepStatus.RETRYING, StepStatus.WAITING)
 
 
 # Runs
@@ -203,6 +203,7 @@ _EVENT_COLOURS = {
     "PipelineCancelled": "red",
     "StepInterrupted": "yellow",
     "StepRetryScheduled": "yellow",
+    "StepFallbackScheduled": "yellow",
     "PipelineCompleted": "green",
 }
 

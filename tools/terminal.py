@@ -22,6 +22,7 @@ COLOURS = {
     "pausing": "yellow",
     "paused": "yellow",
     "retrying": "yellow",
+    "waiting": "yellow",
     "stopping": "yellow",
     "stopped": "yellow",
     "cancelling": "red",

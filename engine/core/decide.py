@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from ...events import pipeline as p
 from ...events import step as s
 from ...events.definition import RetryPolicy
+from ...events.errors import WorkerLost
 from ...events.machines import PIPELINE_TABLE, PipelineStatus, StepStatus
 from ...events.upcasters import Event
 from ...events.values import ErrorInfo, ErrorSeverity
@@ -209,11 +210,11 @@ def _queue(run: Run, command: c.Queue, now: int) -> list[Event]:
 
 
 def _deny(run: Run, command: c.Deny, now: int) -> list[Event]:
-    step = run.state.steps[command.step]
-    if step.status is not StepStatus.WAITING:
-        return []
+    waits = run.state.steps[command.step].status is StepStatus.WAITING
+    if not waits or run.state.status != PipelineStatus.RUNNING:
+        return []  # a halted run asks again once it is resumed
     error = _answering(run, command.step, command.error)
-    failed = s.StepFailed(run.graph.name(command.step), step.attempt, error)
+    failed = s.StepFailed(run.graph.name(command.step), 0, error)  # of no attempt
     return [failed, *_after_failure(run, command.step, error, 0.0, now, set())]
 
 
@@ -261,7 +262,7 @@ def _complete(run: Run, command: c.Complete, now: int) -> list[Event]:
 def _fail(run: Run, command: c.Fail, now: int) -> list[Event]:
     if _current(run, command.step, command.attempt) is None:
         return []
-    lost = command.error.category == "worker_lost"
+    lost = command.error.type == _WORKER_LOST  # its category is what a handler of failures says
     error = _cut_off(run, command.step, command.error) if lost else command.error
     error = _answering(run, command.step, error)
     name = run.graph.name(command.step)
@@ -286,6 +287,7 @@ def _cut_off(run: Run, i: int, error: ErrorInfo) -> ErrorInfo:
     return replace(error, message=told, retryable=False)
 
 
+_WORKER_LOST = f"{WorkerLost.__module__}.{WorkerLost.__qualname__}"
 _ONCE = "the step is at_most_once and must not run again"
 
 
@@ -295,8 +297,13 @@ def _answering(run: Run, i: int, error: ErrorInfo) -> ErrorInfo:
     if not step.fallback or step.error is None:
         return error
     before = step.error
-    told = f"{before.type}: {before.message}"
-    return replace(error, causes=(*error.causes, told, *before.causes))
+    if (error.type, error.message, error.causes) == (before.type, before.message, before.causes):
+        return error  # it was raised again
+    kind = before.type if "." in before.type else f"builtins.{before.type}"
+    chain = (f"{kind}: {before.message}", *before.causes)
+    if error.causes[-len(chain) :] == chain:
+        return error  # raised "from" it
+    return replace(error, causes=(*error.causes, *chain))
 
 
 def _after_failure(
@@ -306,7 +313,7 @@ def _after_failure(
     state, step = run.state, run.state.steps[i]
     definition = run.graph.definition.steps[i]
     if not step.fallback and state.status != PipelineStatus.CANCELLING:
-        elapsed = (now - step.first_at) / 1e9
+        elapsed = (now - (step.first_at or now)) / 1e9
         seconds = retry_in(retry_policy(run, i), error.retryable, step.retries, elapsed, draw)
         if seconds is not None:
             due = now + int(seconds * 1e9)

@@ -11,13 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from semantica.pipeline.engine.findings import Finding, Findings, ValidationResult
 from semantica.pipeline.engine.model import Pipeline, PipelineStep
-from semantica.pipeline.engine.validator import (
-    Finding,
-    Findings,
-    PipelineValidator,
-    ValidationResult,
-)
+from semantica.pipeline.engine.validator import PipelineValidator
 
 
 def handler(data: Any) -> Any:

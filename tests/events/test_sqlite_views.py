@@ -36,9 +36,26 @@ RESUMED = [
     p.PipelineResumed(),
     started("b", 3),
 ]
-CANCELLED = [
-    submission(define({"x": [], "y": [], "z": []})),
+PASSED = [
+    submission(define({"a": [], "b": [], "c": ["b"], "d": [], "e": []}), on_failure="continue"),
     claim(),
+    started("a"),
+    s.StepFailed("a", 1, ERROR),
+    s.StepFallbackScheduled("a"),
+    started("b"),
+    s.StepSkipped("b", "condition", attempt=1),
+    s.StepSkipped("c", "condition", "b"),
+    s.StepQueued("d"),
+    s.StepQueued("e"),
+    s.StepFailed("e", 0, ERROR),
+    p.PipelinePauseRequested(),
+    p.PipelinePaused(),
+    p.PipelineResumed(),
+]
+CANCELLED = [
+    submission(define({"w": [], "x": [], "y": [], "z": []})),
+    claim(),
+    s.StepQueued("w"),
     started("x"),
     started("y"),
     s.StepFailed("y", 1, ERROR),
@@ -55,6 +72,7 @@ def path(tmp_path: Path) -> Path:
     store = SqliteStore(path)
     store.append([batch("resumed", 0, *RESUMED, at=1_700_000_000 * SECOND)])
     store.append([batch("cancelled", 0, *CANCELLED, at=1_700_000_001 * SECOND)])
+    store.append([batch("passed", 0, *PASSED, at=1_699_999_999 * SECOND)])
     store.close()
     return path
 
@@ -71,6 +89,7 @@ def test_runs_newest_first(sql: sqlite3.Connection) -> None:
     assert rows == [
         ("cancelled", "job", "cancelled", "2023-11-14T22:13:21.000Z"),
         ("resumed", "job", "running", "2023-11-14T22:13:20.000Z"),
+        ("passed", "job", "running", "2023-11-14T22:13:19.000Z"),
     ]
 
 
@@ -82,7 +101,15 @@ def test_steps_have_the_status_that_the_law_gives_them(sql: sqlite3.Connection) 
         ("c", "pending", None),
         ("d", "completed", 2),
     ]
+    assert sql.execute(query, ("passed",)).fetchall() == [
+        ("a", "pending", 1),  # its fallback is next
+        ("b", "skipped", 1),  # by its condition: the resumed run does not ask again
+        ("c", "skipped", None),
+        ("d", "waiting", None),
+        ("e", "pending", None),
+    ]
     assert sql.execute(query, ("cancelled",)).fetchall() == [
+        ("w", "cancelled", None),
         ("x", "cancelled", 1),
         ("y", "cancelled", 1),
     ]
@@ -92,6 +119,8 @@ def test_failures_newest_first(sql: sqlite3.Connection) -> None:
     query = "SELECT run_id, step, attempt, error, message, category FROM failures"
     what = ("requests.exceptions.Timeout", "no answer", "network")
     assert sql.execute(query).fetchall() == [
+        ("passed", "e", None, *what),
+        ("passed", "a", 1, *what),
         ("cancelled", "y", 1, *what),
         ("resumed", "b", 2, *what),
         ("resumed", "b", 1, *what),
@@ -102,14 +131,29 @@ def test_sqlite_utils_reads_a_log(path: Path) -> None:
     log = Database(path)
     found = log.query("SELECT status, count(*) AS n FROM steps GROUP BY status ORDER BY status")
     assert {row["status"]: row["n"] for row in found} == {
-        "cancelled": 2,
+        "cancelled": 3,
         "completed": 2,
-        "pending": 1,
+        "pending": 3,
         "running": 1,
+        "skipped": 2,
+        "waiting": 1,
     }
     events = log.query(
         "SELECT json_extract(payload, '$.output.inline') AS v FROM events "
         "WHERE type = 'StepCompleted' ORDER BY position"
     )
     assert [row["v"] for row in events] == ["a 1", "d 2"]
+    log.close()
+
+
+def test_a_log_of_before_gets_the_views_of_today(path: Path) -> None:
+    log = Database(path)
+    log["_sqlite_migrations"].delete_where("name = ?", ["m002_views"])
+    log["steps"].drop()
+    log.create_view("steps", "SELECT 1 AS step")
+    log.execute("PRAGMA user_version = 1")
+    log.close()
+    SqliteStore(path).close()
+    log = Database(path)
+    assert {row["status"] for row in log.query("SELECT status FROM steps")} >= {"waiting"}
     log.close()

@@ -21,7 +21,7 @@ from semantica.pipeline.projections.run import Run  # noqa: E402
 
 
 def tell() -> list[tuple[Story, str]]:
-    """The runs to record: one that completes, one that fails, one that is cancelled."""
+    """The runs to record: together they have every event of the law."""
     steps = {"load": [], "clean": ["load"], "join": ["load", "clean"], "side": []}
     options = {"side": {"priority": 3, "at_most_once": True, "timeout": 9.0}}
     done = Story(steps, options=options, retry=RetryPolicy(jitter=0.5), parallelism=2).claim()
@@ -50,7 +50,29 @@ def tell() -> list[tuple[Story, str]]:
     yielded.tell(p.PipelinePauseRequested(), s.StepYielded("a", 1, 1.5), p.PipelinePaused())
     yielded.after(60).tell(p.PipelineResumed(), started("a", 2), completed("a", 2))
     yielded.tell(p.PipelineCompleted((yielded.run.step("a").version,), 99.0))
-    return [(yielded, "yielded"), (done, "completed"), (failed, "failed"), (cancelled, "cancelled")]
+
+    steps = {"fetch": [], "read": ["fetch"], "image": ["fetch"], "scan": ["image"]}
+    steps["all"] = ["read", "scan"]
+    options = {"image": {"when": "m:has_images"}, "all": {"resources": {"gpu": 1}}}
+    policies, fallbacks = {"test": RetryPolicy(max_retries=1)}, {"test": "m:from_cache", "own": ""}
+    fallback = Story(steps, options=options, policies=policies, fallbacks=fallbacks).claim()
+    fallback.start("fetch").fail("fetch").retry("fetch", 1).after(1).start("fetch").after(1)
+    fallback.fail("fetch").tell(s.StepFallbackScheduled("fetch"))
+    fallback.tell(s.StepStarted("fetch", 3, "worker-1", fallback=True)).after(1).complete("fetch")
+    fallback.start("image").tell(s.StepSkipped("image", "condition", attempt=1))
+    fallback.tell(s.StepSkipped("scan", "condition", "image"))
+    fallback.start("read").complete("read").tell(s.StepQueued("all")).after(1)
+    inputs = (fallback.run.step("read").version, 0)
+    granted = s.StepStarted("all", 1, "worker-1", inputs, "process", {"gpu": 1}, (0,))
+    fallback.tell(granted).complete("all")
+    fallback.tell(p.PipelineCompleted((fallback.run.step("all").version,), 99.0))
+    return [
+        (fallback, "fallback"),
+        (yielded, "yielded"),
+        (done, "completed"),
+        (failed, "failed"),
+        (cancelled, "cancelled"),
+    ]
 
 
 def line(envelope: Envelope) -> str:

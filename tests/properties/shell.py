@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from semantica.pipeline.engine.core import commands as c
 from semantica.pipeline.engine.core.decide import decide, may_start, settle
-from semantica.pipeline.engine.core.effects import Execute, Interrupt, Wake, outstanding
+from semantica.pipeline.engine.core.effects import Acquire, Execute, Interrupt, Wake, outstanding
 from semantica.pipeline.events.definition import PipelineDefinition
 from semantica.pipeline.events.machines import PIPELINE_TABLE, PipelineStatus, StepStatus
 from semantica.pipeline.events.memory import MemoryStore
@@ -17,7 +17,7 @@ from semantica.pipeline.projections.catchup import (
     save_snapshot,
     take_snapshot,
 )
-from semantica.pipeline.projections.run import Run
+from semantica.pipeline.projections.run import Run, StepState
 
 RUN = "r"
 
@@ -25,6 +25,12 @@ RUN = "r"
 def copy_of(run: Run) -> Run:
     """The same state, sharing nothing."""
     return from_snapshot(run.run_id, run.graph.definition, take_snapshot(run))
+
+
+def is_done(step: StepState) -> bool:
+    """Whether nobody waits for the step any more: what it gives is known, or that it gives none."""
+    skipped = step.status is StepStatus.SKIPPED and step.reason == "condition"
+    return skipped or step.status is StepStatus.COMPLETED
 
 
 class Shell:
@@ -97,13 +103,20 @@ class Shell:
     def timers(self) -> list[Wake]:
         return [effect for effect in outstanding(self.run) if isinstance(effect, Wake)]
 
+    def queued(self) -> list[int]:
+        """Steps that wait for resources."""
+        found = [effect for effect in outstanding(self.run) if isinstance(effect, Acquire)]
+        assert all(e.wanted == (self.status is PipelineStatus.RUNNING) for e in found)
+        return [effect.step for effect in found]
+
     def startable(self) -> list[int]:
-        """Steps that a worker may be given: the first that is ready, and due retries."""
+        """Steps that a worker may be given: the first that is ready, due retries, and those that
+        wait for resources, which are given to all in the end."""
         if not may_start(self.run):
             return []
         first = self.run.next_ready()
         due = [timer.step for timer in self.timers() if timer.due <= self.now]
-        return ([] if first is None else [first]) + due
+        return ([] if first is None else [first]) + due + self.queued()
 
     def ready(self) -> list[int]:
         """Steps that could start, found the slow way."""
@@ -112,5 +125,5 @@ class Shell:
             i
             for i, step in enumerate(steps)
             if step.status is StepStatus.PENDING
-            and all(steps[j].status is StepStatus.COMPLETED for j in graph.dependencies[i])
+            and all(is_done(steps[j]) for j in graph.dependencies[i])
         ]

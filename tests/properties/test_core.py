@@ -22,7 +22,7 @@ from hypothesis.stateful import (
     rule,
 )
 from properties.history import History
-from properties.shell import RUN, Shell, copy_of
+from properties.shell import RUN, Shell, copy_of, is_done
 
 from semantica.pipeline.engine.core import commands as c
 from semantica.pipeline.engine.core.decide import decide, settle
@@ -54,7 +54,7 @@ def definitions(draw: st.DrawFn) -> PipelineDefinition:
         steps.append(
             StepDefinition(
                 f"s{i}",
-                "test",
+                draw(st.sampled_from(["test", "sturdy"])),
                 tuple(f"s{j}" for j in before),
                 priority=draw(st.integers(0, 2)),
                 retry=draw(st.none() | policies),
@@ -79,6 +79,7 @@ def outcomes(i: int, attempt: int, draw: float = 0.5) -> list[c.Command]:
         c.Cancelled(i, attempt, "abandoned"),
         c.Yield(i, attempt, 0.5),
         c.Checkpoint(i, attempt, "so far", value("half")),
+        c.Skip(i, attempt),
     ]
 
 
@@ -97,6 +98,8 @@ class Core(RuleBasedStateMachine):
         on_failure=st.sampled_from(["stop", "continue"]),
         parallelism=st.sampled_from([None, 1, 2, 3]),
         retry=st.none() | policies,
+        policies=st.dictionaries(st.just("sturdy"), policies),
+        fallbacks=st.dictionaries(st.just("sturdy"), st.just("module:function")),
     )
     def submit(self, definition: PipelineDefinition, **fields: Any) -> None:
         submitted = submission(definition, data=value("input"), **fields)
@@ -122,7 +125,7 @@ class Core(RuleBasedStateMachine):
             self.shell.now += chance.randrange(2_000_000_000)
             startable, flights = self.shell.startable(), self.shell.in_flight()
             if startable and (not flights or chance.random() < 0.6):
-                self.start(chance.choice(startable))
+                self.start(chance.choice(startable), chance)
             elif flights:
                 self.finish(*chance.choice(flights), chance)
             elif self.shell.timers():
@@ -132,7 +135,13 @@ class Core(RuleBasedStateMachine):
             self.hear_of_an_attempt_that_is_over(chance)
             self.check()
 
-    def start(self, i: int) -> None:
+    def start(self, i: int, chance: Random) -> None:
+        """Or have it wait for resources; or, if it has waited, perhaps in vain."""
+        waits = i in self.shell.queued()
+        if chance.random() < 0.2:
+            denied = c.Deny(i, error(chance.random() < 0.3))
+            assert self.shell.turn(denied if waits else c.Queue(i))
+            return
         (_,) = self.shell.turn(c.Start(i, "worker"))
         self.past.append((i, self.run.state.steps[i].attempt))
 
@@ -140,7 +149,7 @@ class Core(RuleBasedStateMachine):
         self.shell.turn(c.Report(i, attempt, 1, 2))
         if chance.random() < 0.3:
             self.shell.turn(c.Checkpoint(i, attempt, "so far", value(f"{attempt}")))
-        ending = chance.choice([0, 0, 0, 0, 1, 1, 1, 2, 3, 3, 6])
+        ending = chance.choice([0, 0, 0, 0, 1, 1, 1, 2, 3, 3, 6, 8])
         if self.shell.status is PipelineStatus.CANCELLING:
             ending = chance.choice([ending, 5])
         self.shell.turn(outcomes(i, attempt, chance.random())[ending])
@@ -233,6 +242,7 @@ class Core(RuleBasedStateMachine):
         assert len(state.failed) == status.count(StepStatus.FAILED)
         assert len(state.retrying) == status.count(StepStatus.RETRYING)
         assert len(state.running) == status.count(StepStatus.RUNNING)
+        assert len(state.waiting) == status.count(StepStatus.WAITING)
         assert state.metrics == ({"items": state.completed} if state.completed else {})
 
     def the_next_step_is_the_best_that_is_ready(self) -> None:
@@ -245,7 +255,7 @@ class Core(RuleBasedStateMachine):
     def an_output_is_kept_exactly_as_long_as_it_is_needed(self) -> None:
         graph, steps = self.run.graph, self.run.state.steps
         for i, step in enumerate(steps):
-            takers = [j for j in graph.dependents[i] if steps[j].status != StepStatus.COMPLETED]
+            takers = [j for j in graph.dependents[i] if not is_done(steps[j])]
             needed = step.status is StepStatus.COMPLETED and (takers or i in graph.sinks)
             assert (step.output is not None) == bool(needed)
 
@@ -261,6 +271,7 @@ class Core(RuleBasedStateMachine):
         i = self.probed
         attempt = self.run.state.steps[i].attempt
         commands = [*CONTROLS, c.Start(i, "worker"), *outcomes(i, attempt)]
+        commands += [c.Queue(i), c.Deny(i, error(False)), c.Deny(i, error(True))]
         if (self.run.state.status, "PipelineClaimed") in PIPELINE_TABLE:
             commands.append(c.Claim("owner", "host", 1, "1.0"))
         for command in commands:
