@@ -75,9 +75,12 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 def gone(pid: int) -> bool:
+    """Whether a process has ended, with all of its threads."""
+    proc = Path(f"/proc/{pid}")
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
-    except FileNotFoundError:
+        state = (proc / "stat").read_text().rpartition(")")[2].split()[0]
+        return state in "ZX" and len([*(proc / "task").iterdir()]) <= 1
+    except (FileNotFoundError, ProcessLookupError):
         return True
 
 

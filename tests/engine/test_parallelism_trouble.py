@@ -148,6 +148,7 @@ def test_what_cannot_cross_the_border_is_told(
 
 def test_a_process_that_takes_too_long_is_killed_with_what_it_started(tmp_path: Path) -> None:
     with ParallelismManager(1, use_processes=True) as manager:
+        values(manager.execute_parallel([Task("warms up", pid)]))
         task = Task("slow", with_child, (str(tmp_path / "pids"),), timeout=1.5)
         late, after = manager.execute_parallel([task, Task("after", pid)])
         assert isinstance(late.error, TimeoutError) and not late.cancelled and not late.abandoned
@@ -180,6 +181,7 @@ def test_a_timeout_runs_from_the_start_of_its_task() -> None:
 def test_the_timeout_of_a_call_ends_what_has_not_ended(processes: bool) -> None:
     tasks = [Task("done", pid), Task("runs", time.sleep, (60,)), Task("waits", pid)]
     with ParallelismManager(1, processes) as manager:
+        values(manager.execute_parallel([Task("warms up", pid)]))
         done, runs, waits = manager.execute_parallel(tasks, timeout=1.5)
         assert values(manager.execute_with_threads([Task("next", pid)])) == [os.getpid()]
     assert done.success and not done.cancelled
@@ -189,6 +191,16 @@ def test_the_timeout_of_a_call_ends_what_has_not_ended(processes: bool) -> None:
     assert str(waits.error).endswith("it was cancelled before it started")
     assert (waits.duration, waits.worker) == (None, None)
     assert runs.duration is not None and runs.abandoned is not processes
+
+
+def test_what_waits_goes_on_when_the_timeout_of_another_call_is_over() -> None:
+    gated = Gated()
+    with ParallelismManager(1) as manager:
+        stuck = in_thread(manager.execute_parallel, [gated.task("stuck")], timeout=0.5)
+        assert gated.next() == "stuck"
+        assert values(manager.execute_parallel([Task("other", pid)])) == [os.getpid()]
+        assert stuck.result(LONG)[0].abandoned
+        gated.let_go()
 
 
 def test_a_task_that_waits_and_is_cancelled_never_starts() -> None:
@@ -376,6 +388,9 @@ def test_a_handler_that_was_typed_in_is_not(tmp_path: Path) -> None:
 
 FORK = """
 import os, time
+def say(*words):  # in one piece: two processes write to one pipe
+    os.write(1, (" ".join(map(str, words)) + "\\n").encode())
+
 manager = ParallelismManager(1)
 (worker,) = manager.execute_with_processes([Task("a", os.getpid)])
 child = os.fork()
@@ -384,13 +399,13 @@ if not child:
         try:
             use([])
         except Exception as error:
-            print(error, flush=True)
+            say(error)
     manager.close()
     with ParallelismManager(1) as mine:
         results = mine.execute_with_processes([Task("slow", time.sleep, (60,), timeout=0.3)])
-        print(type(results[0].error).__name__, flush=True)
+        say(type(results[0].error).__name__)
     time.sleep(60)
-print(worker.result, child, flush=True)
+say(worker.result, child)
 os.waitpid(child, 0)
 """
 

@@ -10,7 +10,11 @@ from hypothesis import strategies as st
 from semantica.pipeline.engine.backends.workers import Workers
 
 OPERATIONS = st.lists(
-    st.tuples(st.sampled_from(["acquire", "release", "abandon", "resize"]), st.integers(1, 6))
+    st.tuples(
+        st.sampled_from(["acquire", "acquire", "release", "abandon", "resize"]), st.integers(1, 6)
+    ),
+    min_size=10,
+    max_size=40,
 )
 
 
