@@ -7,6 +7,7 @@ import threading
 from hypothesis import given
 from hypothesis import strategies as st
 
+from semantica.pipeline.engine.backends.worker_process import WorkerProcess
 from semantica.pipeline.engine.backends.workers import Workers
 
 OPERATIONS = st.lists(
@@ -68,3 +69,11 @@ def test_a_worker_that_is_too_many_ends_with_its_job() -> None:
     ended.join(20)
     assert [thread.is_alive() for thread in threads].count(True) == 1
     workers.close()
+
+
+def test_a_process_that_was_killed_is_not_used_again_while_it_dies() -> None:
+    process = WorkerProcess()
+    assert process.alive
+    process.kill()
+    assert not process.alive
+    process.close()
