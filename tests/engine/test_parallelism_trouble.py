@@ -392,7 +392,7 @@ def say(*words):  # in one piece: two processes write to one pipe
     os.write(1, (" ".join(map(str, words)) + "\\n").encode())
 
 manager = ParallelismManager(1)
-(worker,) = manager.execute_with_processes([Task("a", os.getpid)])
+(worker,) = manager.execute_with_processes([Task("a", os.getpid, timeout=60)])
 child = os.fork()
 if not child:
     for use in (manager.execute_parallel, lambda _: manager.set_max_workers(2)):
