@@ -4,16 +4,43 @@ from __future__ import annotations
 
 import pickle
 import threading
+import time
 import traceback
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from ...events.errors import WorkerLost
+import msgspec
+
+from ...events.errors import HandlerNotFound, UnencodableValue, WorkerLost
 from ...events.references import resolve_reference
+from ..tasks import call
+from .alarm import after
 from .child import Channel, survives_pickling
 from .worker_process import WorkerProcess
 
-__all__ = ["CallPool", "WorkerLost"]
+__all__ = ["CallPool", "Outcome", "WorkerLost", "ask", "request"]
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """How a call ended.
+
+    Args:
+        error: What the function raised, or why it could not be called, or its result not be sent.
+        seconds: That the function took; None: it was not called.
+    """
+
+    result: Any = None
+    error: BaseException | None = None
+    seconds: float | None = None
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """An outcome as it is sent: ``(result, error)`` as a pickle of its own, so that an error in
+    loading it is the call's."""
+
+    outcome: bytes
+    seconds: float | None
 
 
 class CallPool:
@@ -38,9 +65,10 @@ class CallPool:
         Raises:
             WorkerLost: The process died, or none can be started; the message says how.
             TimeoutError: It took too long.
-            Exception: What the function raised, or what pickling did.
+            UnencodableValue: The arguments or the result cannot be sent.
+            Exception: What the function raised.
         """
-        request = pickle.dumps(partial(_serve, function, pickle.dumps(args)))
+        wanted = request(function, partial(_call_reference, function), args, {})
         with self._slots:
             worker = self._take()
             try:
@@ -48,7 +76,7 @@ class CallPool:
                     if self._interrupted:
                         raise WorkerLost("the worker process was interrupted")
                     self._busy.add(worker)
-                result, error = _ask(worker, request, timeout)
+                outcome = _ask_in_time(worker, wanted, timeout)
             except BaseException:
                 with self._lock:
                     self._busy.discard(worker)
@@ -57,9 +85,9 @@ class CallPool:
             with self._lock:
                 self._busy.discard(worker)
                 self._idle.append(worker)
-        if error is not None:
-            raise error
-        return result
+        if outcome.error is not None:
+            raise outcome.error
+        return outcome.result
 
     def _take(self) -> WorkerProcess:
         while True:
@@ -95,44 +123,130 @@ class CallPool:
         self.close()
 
 
-def _ask(
-    worker: WorkerProcess, request: bytes, timeout: float | None
-) -> tuple[Any, BaseException | None]:
+def _call_reference(function: str, *args: Any) -> Any:
+    return resolve_reference(function)(*args)
+
+
+def _ask_in_time(worker: WorkerProcess, wanted: bytes, timeout: float | None) -> Outcome:
+    if timeout is None:
+        return ask(worker, wanted)
     late = threading.Event()
 
     def give_up() -> None:
         late.set()
         worker.kill()
 
-    timer = threading.Timer(timeout, give_up) if timeout is not None else None
-    if timer is not None:
-        timer.daemon = True
-        timer.start()
+    call_off = after(timeout, give_up)
     try:
-        worker.send(request)
-        answer: tuple[Any, BaseException | None] = worker.receive()
+        return ask(worker, wanted)
     except WorkerLost:
         if late.is_set():
             raise TimeoutError(f"it took longer than {timeout:g} s and was killed") from None
         raise
     finally:
-        if timer is not None:
-            timer.cancel()
-    return answer
+        call_off()
 
 
-def _serve(function: str, arguments: bytes, channel: Channel) -> None:
-    """In the worker process: call, and answer ``(result, error)``."""
-    answer: tuple[Any, BaseException | None]
+# This process's side
+
+
+def request(
+    name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> bytes:
+    """What :func:`ask` sends to have ``function`` called; ``name`` is for messages.
+
+    Raises:
+        HandlerNotFound: The function cannot be found by other processes.
+        UnencodableValue: The arguments cannot be pickled.
+    """
     try:
-        answer = resolve_reference(function)(*channel.load(arguments)), None
-    except BaseException as error:
-        if not survives_pickling(error):
-            error = RuntimeError(f"{function} in a worker process: {error!r}")
-        error.add_note("".join(traceback.format_exception(error)))  # frames do not travel
-        answer = None, error
+        handler = pickle.dumps(function)
+    except Exception as error:  # pickling may raise anything
+        called = getattr(function, "__qualname__", repr(function))
+        raise HandlerNotFound(
+            f"{name} runs in a process, where its handler {called} cannot be found ({error}); "
+            "define it at the top level of a module, or have it run in a thread"
+        ) from error
     try:
-        channel.send(answer)
-    except Exception as error:  # the result, or the exception, cannot be pickled
-        told = f"{answer[1]!r}" if answer[1] is not None else f"its result: {error!r}"
-        channel.send((None, RuntimeError(f"{function} in a worker process: {told}")))
+        arguments = pickle.dumps((args, kwargs))
+    except Exception as error:
+        raise UnencodableValue(
+            f"{name}: its arguments cannot be sent to a process ({error}); "
+            "give what can be pickled, or have it run in a thread"
+        ) from error
+    return pickle.dumps(partial(_serve, name, handler, arguments))
+
+
+def ask(worker: WorkerProcess, wanted: bytes, began: Callable[[], None] = lambda: None) -> Outcome:
+    """Have a :func:`request` carried out and wait for its outcome.
+
+    Args:
+        began: Called once the process has begun to work on it.
+
+    Raises:
+        WorkerLost: The process died.
+    """
+    try:
+        worker.send(wanted)
+        worker.receive()
+        began()
+        answer: Answer = worker.receive()
+    except BaseException:
+        worker.kill()  # it may be in the middle of the call
+        raise
+    try:
+        result, error = pickle.loads(answer.outcome)
+        return Outcome(result, error, answer.seconds)
+    except BaseException as error:  # unpickling may raise anything
+        problem = UnencodableValue(
+            f"what came back from the process cannot be loaded here: {error!r}"
+        )
+        problem.__cause__ = error
+        return Outcome(None, problem, answer.seconds)
+
+
+# The process's side
+
+
+def _serve(name: str, handler: bytes, arguments: bytes, channel: Channel) -> None:
+    """Say that the call begins, call, and send how it ended."""
+    channel.send(None)
+    result, error, seconds = None, None, None
+    try:
+        function = _load(channel, handler, HandlerNotFound, f"{name}: its handler")
+        args, kwargs = _load(channel, arguments, UnencodableValue, f"{name}: its arguments")
+        at = time.perf_counter()
+        try:
+            result = call(function, args, kwargs)
+        finally:
+            seconds = time.perf_counter() - at
+    except BaseException as raised:  # also SystemExit: the process is used again
+        error = raised
+    channel.send(Answer(_pickled(name, result, error), seconds))
+
+
+def _load(channel: Channel, pickled: bytes, kind: type[Exception], what: str) -> Any:
+    try:
+        return channel.load(pickled)
+    except BaseException as error:  # importing a module may raise anything
+        raise kind(
+            f"{what} cannot be loaded in the worker process: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _pickled(name: str, result: Any, error: BaseException | None) -> bytes:
+    if error is None:
+        try:
+            return pickle.dumps((result, None))
+        except Exception as refused:  # pickling may raise anything
+            error = UnencodableValue(
+                f"{name}: its result, of type {type(result).__name__}, cannot be sent back from "
+                f"the process ({refused}); return what can be pickled, or have it run in a thread"
+            )
+            error.__cause__ = refused
+    told = "".join(traceback.format_exception(error))  # frames do not travel
+    if not survives_pickling(error):
+        short = "".join(traceback.format_exception_only(error)).rstrip()
+        error = RuntimeError(f"{name} raised in its worker process: {short}")
+    error.add_note(told)
+    return pickle.dumps((None, error))

@@ -94,7 +94,7 @@ def import_main(main: dict[str, str]) -> None:
         return
     if not main:
         raise ImportError(
-            "it is defined in a script without a file; put it in a module, or use executor='thread'"
+            "it is defined in a script without a file; put it in a module, or run it in a thread"
         )
     from multiprocessing.spawn import prepare
 

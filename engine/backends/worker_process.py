@@ -26,6 +26,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from socket import SHUT_RDWR, socketpair
 from typing import Any
+from weakref import WeakSet
 
 from ...events.errors import WorkerLost
 from .child import WORD
@@ -62,6 +63,8 @@ class WorkerProcess:
         self._connection = Connection(os.dup(self._socket.fileno()))
         self._outgoing: SimpleQueue[bytes | None] = SimpleQueue()
         self._ending = threading.Lock()
+        self._killed = False
+        _started.add(self)
         threading.Thread(target=self._write, name="semantica-sender", daemon=True).start()
         self.send(pickle.dumps(main_script()))
 
@@ -72,9 +75,9 @@ class WorkerProcess:
 
     @property
     def alive(self) -> bool:
-        """Whether it has not ended yet."""
+        """Whether it has not ended yet; one that was killed is about to."""
         with self._ending:
-            return self._process.poll() is None
+            return not self._killed and self._process.poll() is None
 
     def send(self, request: bytes) -> None:
         """Send a pickled request; lost if the process has died, which :meth:`receive` tells.
@@ -109,6 +112,7 @@ class WorkerProcess:
     def kill(self) -> None:
         """Kill it and what it has started; does not wait."""
         with self._ending:
+            self._killed = True
             if self._process.poll() is None:  # else its id may be somebody else's by now
                 with suppress(ProcessLookupError, PermissionError):
                     os.killpg(self._process.pid, signal.SIGKILL)
@@ -125,6 +129,11 @@ class WorkerProcess:
             self._socket.shutdown(SHUT_RDWR)
         self._socket.close()
         self._outgoing.put(None)
+
+    def forget(self) -> None:
+        """In a fork of this process: the worker is the parent's, and must notice when that dies."""
+        self._connection.close()
+        self._socket.close()
 
     def _obituary(self) -> str:
         self.kill()  # a socket that was closed is of no more use
@@ -145,6 +154,17 @@ _REASONS = {
     "SIGABRT": " (native code aborted)",
     "SIGBUS": " (a memory fault in native code)",
 }
+
+
+_started: WeakSet[WorkerProcess] = WeakSet()
+
+
+def _after_fork() -> None:
+    for worker in _started:
+        worker.forget()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def main_script() -> dict[str, str]:

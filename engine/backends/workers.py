@@ -1,12 +1,14 @@
-"""Workers: threads of this process, each with a process beside it for the steps that want one.
+"""Workers: threads of this process, each with a process beside it for the jobs that want one.
 
-Not ``ThreadPoolExecutor``: a thread cannot be killed, so an attempt that ignores its cancellation
-must be left behind, replaced, and not waited for when the interpreter exits.
+Not ``ThreadPoolExecutor``: a thread cannot be killed, so a job that ignores its cancellation must
+be left behind, replaced, and not waited for when the interpreter exits.
 """
 
 from __future__ import annotations
 
+import os
 import threading
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from queue import SimpleQueue
@@ -17,7 +19,16 @@ from ..attempt import Attempt, Report, carry_out
 if TYPE_CHECKING:
     from .worker_process import WorkerProcess
 
-Job = Callable[[], None]
+GetProcess = Callable[[], "WorkerProcess"]
+"""Gives the living process beside a worker, in the worker's own thread. Raises WorkerLost."""
+
+Job = Callable[[GetProcess], None]
+"""What a worker does, in its thread; must not raise."""
+
+
+def default_workers() -> int:
+    """The number of CPUs, at most 32, and 4 at least, since what workers do often waits."""
+    return min(32, max(4, os.cpu_count() or 1))
 
 
 class _Worker:
@@ -29,35 +40,30 @@ class _Worker:
         self._process: WorkerProcess | None = None
         self._killable = False
 
-    def submit(self, attempt: Attempt, report: Report, release: Job) -> None:
-        self._killable = attempt.executor == "process"
-        self.give(partial(self._carry_out, attempt, report, release))
-
-    def give(self, job: Job | None) -> None:
-        """None: end once idle."""
+    def give(self, job: Job, killable: bool) -> None:
+        if self._thread is None:
+            thread = threading.Thread(target=self._work, name=f"semantica-{self.name}", daemon=True)
+            thread.start()
+            self._thread = thread
+        self._killable = killable
         self._jobs.put(job)
-        if self._thread is None and job is not None:
-            self._thread = threading.Thread(
-                target=self._work, name=f"semantica-{self.name}", daemon=True
-            )
-            self._thread.start()
+
+    def end(self) -> None:
+        """Once idle. May be called while garbage is collected: nothing here takes a lock."""
+        self._jobs.put(None)
 
     def _work(self) -> None:
-        while not self.abandoned:
-            job = self._jobs.get()
-            if job is None:
-                break
-            job()
+        while not self.abandoned and self._take_job():
+            pass
         if self._process is not None:
             self._process.close()
 
-    def _carry_out(self, attempt: Attempt, report: Report, release: Job) -> None:
-        if attempt.executor == "process":
-            from .remote import carry_out_in  # brings subprocess and more, for who needs it
-
-            carry_out_in(self._living_process, attempt, report)
-        else:
-            carry_out(attempt, report, release)
+    def _take_job(self) -> bool:
+        """Do the next job; False: there will be no more. It is not held on to when it is done."""
+        job = self._jobs.get()
+        if job is not None:
+            job(self._living_process)
+        return job is not None
 
     def _living_process(self) -> WorkerProcess:
         """The process beside this worker: the one it had before, if that lives."""
@@ -72,47 +78,87 @@ class _Worker:
                 self._process.kill()
         return self._process
 
-    def abandon(self) -> str:
-        self.abandoned = True
-        if not self._killable:
-            return "abandoned"
+    def kill(self) -> None:
         if self._process is not None:
             self._process.kill()
-        return "killed"
+
+    def abandon(self) -> str:
+        self.abandoned = True
+        self.kill()
+        return "killed" if self._killable else "abandoned"
 
 
 class Workers:
-    """``max_workers`` workers, started when first needed.
+    """Up to ``max_workers`` workers, started when first needed.
 
-    See :class:`~semantica.pipeline.engine.backends.backend.Backend`.
+    The engine's side is :class:`~semantica.pipeline.engine.backends.backend.Backend`. Every
+    method is for one thread at a time.
     """
 
     def __init__(self, max_workers: int) -> None:
         self._workers: dict[str, _Worker] = {}
-        self._free: list[str] = []  # the last one released is the first one used: few threads
+        self._free: deque[str] = deque()  # the last one released is the first one used: few threads
         self._count = 0
-        for _ in range(max_workers):
+        self.resize(max_workers)
+
+    def __len__(self) -> int:
+        """How many there are: the maximum, and those that are to go when their job is over."""
+        return len(self._workers)
+
+    def resize(self, max_workers: int) -> None:
+        """Change the maximum: new workers can be acquired at once; of those that are too many, idle
+        ones end now, and busy ones when they are released or abandoned."""
+        self.max_workers = max_workers
+        while len(self._workers) < max_workers:
             self._add()
-        self._free.reverse()
+        while self._free and len(self._workers) > max_workers:
+            self._workers.pop(self._free.popleft()).end()
 
     def acquire(self) -> str | None:
         return self._free.pop() if self._free else None
 
-    def submit(self, worker: str, attempt: Attempt, report: Report, release: Job) -> None:
-        self._workers[worker].submit(attempt, report, release)
+    def submit(
+        self, worker: str, attempt: Attempt, report: Report, release: Callable[[], None]
+    ) -> None:
+        job = partial(_carry_out, attempt, report, release)
+        self.give(worker, job, killable=attempt.executor == "process")
+
+    def give(self, worker: str, job: Job, *, killable: bool = False) -> None:
+        """Have an acquired worker do ``job``.
+
+        Args:
+            killable: Killing the process beside the worker ends the job.
+
+        Raises:
+            RuntimeError: The system starts no more threads.
+        """
+        self._workers[worker].give(job, killable)
+
+    def keeps(self, worker: str) -> bool:
+        """Whether a busy worker may take more work, rather than be released."""
+        return worker in self._workers and len(self._workers) <= self.max_workers
 
     def release(self, worker: str) -> None:
-        if worker in self._workers:
+        if self.keeps(worker):
             self._free.append(worker)
+        elif worker in self._workers:
+            self._workers.pop(worker).end()
+
+    def kill(self, worker: str) -> None:
+        """Kill the process beside a worker, which goes on without, unless it was abandoned."""
+        if worker in self._workers:
+            self._workers[worker].kill()
 
     def abandon(self, worker: str) -> str:
         how = self._workers.pop(worker).abandon()
-        self._add()
+        if len(self._workers) < self.max_workers:
+            self._add()
         return how
 
     def close(self) -> None:
-        for worker in self._workers.values():
-            worker.give(None)
+        """See the protocol. May also be called while garbage is collected."""
+        for worker in list(self._workers.values()):
+            worker.end()
         self._workers.clear()
         self._free.clear()
 
@@ -120,4 +166,15 @@ class Workers:
         self._count += 1
         name = f"worker-{self._count}"
         self._workers[name] = _Worker(name)
-        self._free.append(name)
+        self._free.appendleft(name)
+
+
+def _carry_out(
+    attempt: Attempt, report: Report, release: Callable[[], None], process: GetProcess
+) -> None:
+    if attempt.executor == "process":
+        from .remote import carry_out_in  # brings subprocess and more, for who needs it
+
+        carry_out_in(process, attempt, report)
+    else:
+        carry_out(attempt, report, release)

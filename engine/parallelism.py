@@ -1,0 +1,192 @@
+"""Functions in parallel, in threads or processes, without a pipeline and without a log."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterable
+
+from ..events.errors import PipelineError
+from . import process
+from .backends.scheduler import Scheduler
+from .backends.workers import default_workers
+from .tasks import ParallelExecutionResult, Task, TaskCancelled, checked_tasks, checked_timeout
+
+__all__ = ["ParallelExecutionResult", "ParallelismManager", "Task", "TaskCancelled"]
+
+Listener = Callable[[int], object]
+
+
+class ParallelismManager:
+    """Executes tasks on workers that its calls share, from as many threads as call it.
+
+    A worker is a thread, with a process beside it once a task needs one; workers are started when
+    first needed and used again. An idle worker takes, of all tasks that wait, the one with the
+    highest priority, and among equals the one that was given first. Each task fails alone, whatever
+    it raises and whatever becomes of its process. A task may itself call the manager that executes
+    it: its worker carries out tasks of that call meanwhile, so that even one worker is enough. (Not
+    so for a call from a thread that the task has started itself: that needs a worker more. And a
+    task that is given up in a thread lent in this way has to return nevertheless before the one
+    that waits for it can go on.)
+
+    Args:
+        max_workers: Tasks that run at once; by default as an engine's.
+        use_processes: Whether :meth:`execute_parallel` uses processes (for what computes), or
+            threads (for what waits).
+
+    Raises:
+        TypeError, ValueError: ``max_workers`` is not an integer of at least 1, or
+            ``use_processes`` neither True nor False.
+    """
+
+    def __init__(self, max_workers: int | None = None, use_processes: bool = False) -> None:
+        count = default_workers() if max_workers is None else _checked_count(max_workers)
+        if not isinstance(use_processes, bool):
+            raise TypeError(f"use_processes must be True or False, not {use_processes!r}")
+        self.use_processes = use_processes
+        self._scheduler = Scheduler(count)
+        self._listeners: list[Listener] = []
+        self._resizing = threading.RLock()
+        self._pid = os.getpid()
+        # A manager that is forgotten ends its workers. At exit they end by themselves.
+        weakref.finalize(self, self._scheduler.workers.close).atexit = False
+
+    # -- executing ---------------------------------------------------------------------------
+
+    def execute_parallel(
+        self, tasks: Iterable[Task], *, timeout: float | None = None
+    ) -> list[ParallelExecutionResult]:
+        """Execute tasks and wait for all of them.
+
+        Args:
+            tasks: Their ids must differ.
+            timeout: Seconds after which those that have not ended are cancelled: what waits never
+                starts, a process is killed with what it has started, and a thread, which cannot
+                be killed, is abandoned and replaced.
+
+        Returns:
+            The results, in the order of the tasks.
+
+        Raises:
+            TypeError, ValueError: Something that is no task, or an id that is there twice.
+            EngineClosed: The manager is closed.
+            TaskCancelled: The task that makes this call was given up meanwhile.
+            PipelineError: The manager was made before a fork; or the main script calls this while
+                a worker process imports it.
+        """
+        return self._execute(tasks, self.use_processes, timeout)
+
+    def execute_with_threads(
+        self, tasks: Iterable[Task], *, timeout: float | None = None
+    ) -> list[ParallelExecutionResult]:
+        """:meth:`execute_parallel` in threads, whatever ``use_processes`` says."""
+        return self._execute(tasks, False, timeout)
+
+    def execute_with_processes(
+        self, tasks: Iterable[Task], *, timeout: float | None = None
+    ) -> list[ParallelExecutionResult]:
+        """:meth:`execute_parallel` in processes, whatever ``use_processes`` says."""
+        return self._execute(tasks, True, timeout)
+
+    def _execute(
+        self, tasks: Iterable[Task], in_process: bool, timeout: float | None
+    ) -> list[ParallelExecutionResult]:
+        self._check_process()
+        if process.importing_main:
+            raise PipelineError(
+                "this script executes tasks when a worker process imports it; put what executes "
+                "them under: if __name__ == '__main__':"
+            )
+        given = checked_tasks(tasks)
+        timeout = checked_timeout("this call", timeout)
+        return self._scheduler.execute(given, in_process=in_process, timeout=timeout)
+
+    def cancel(self, task_id: str) -> bool:
+        """Cancel the tasks of that id, in every call under way.
+
+        One that waits never starts; the process of one that runs is killed, with what it has
+        started; a thread is abandoned and replaced. Its call returns as soon as its other tasks
+        have ended.
+
+        Returns:
+            Whether there was one that had not ended.
+        """
+        self._check_process()
+        return self._scheduler.cancel(task_id)
+
+    # -- workers -----------------------------------------------------------------------------
+
+    @property
+    def max_workers(self) -> int:
+        """Tasks that may run at once."""
+        return self._scheduler.workers.max_workers
+
+    def get_worker_count(self) -> int:
+        """How many workers there are: ``max_workers``, and, after that was lowered, those that
+        are still busy with their last task. None once the manager is closed."""
+        return len(self._scheduler.workers)
+
+    def set_max_workers(self, count: int) -> None:
+        """Change how many tasks may run at once, at any time.
+
+        More workers take waiting tasks at once; fewer: idle ones end now, busy ones after the task
+        they have. Raises TypeError or ValueError for what is not an integer of at least 1.
+        """
+        self._check_process()
+        _checked_count(count)
+        with self._resizing:  # so that all learn of the newest count last
+            self._scheduler.resize(count)
+            for listener in [*self._listeners]:
+                listener(self.max_workers)
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Have ``listener`` called with every new maximum, in the thread that sets it.
+
+        Returns:
+            What ends the subscription.
+        """
+        with self._resizing:
+            self._listeners.append(listener)
+
+        def unsubscribe() -> None:
+            with self._resizing:
+                if listener in self._listeners:
+                    self._listeners.remove(listener)
+
+        return unsubscribe
+
+    # -- the end -----------------------------------------------------------------------------
+
+    def close(self, *, wait: bool = True) -> None:
+        """End the workers. Closing twice does nothing.
+
+        Args:
+            wait: Wait for the calls under way in other threads. False: cancel them.
+
+        Raises:
+            RuntimeError: A task of this manager would wait for itself.
+        """
+        if os.getpid() == self._pid:
+            self._scheduler.close(wait=wait)
+
+    def __enter__(self) -> ParallelismManager:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # After an error, or Ctrl-C, nobody wants to wait for the rest.
+        self.close(wait=kind is None)
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._pid:
+            raise PipelineError(
+                "this parallelism manager was made before a fork; make one in the child process"
+            )
+
+
+def _checked_count(count: int) -> int:
+    if isinstance(count, bool) or not isinstance(count, int):
+        raise TypeError(f"max_workers must be an integer, not {count!r}")
+    if count < 1:
+        raise ValueError(f"max_workers must be at least 1, not {count}")
+    return count
