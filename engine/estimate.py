@@ -9,12 +9,12 @@ from typing import TypedDict
 from ..events.errors import HandlerNotFound
 from ..events.store import Store
 from . import earlier
+from .backends.workers import default_workers
 from .binding import plan
 from .core.estimate import Overlap, Work
 from .core.graph import Graph
 from .handlers import Handlers
 from .model import Pipeline, PipelineStep
-from .options import default_workers
 
 SHOWN = 5
 """Bottlenecks, and suggestions of a kind."""

@@ -23,6 +23,7 @@ from .failure import FailureHandler
 from .live import Owner
 from .logger import logger
 from .logs import SharedLoop, open_log, retire
+from .loop import follow
 from .model import Pipeline, define
 from .options import deadline_at, resolve
 from .ownership import ACTIVE
@@ -135,6 +136,8 @@ class ExecutionEngine(Controls):
         self._finalizer.atexit = False  # the loops drain by themselves at exit
         if resource_scheduler is not None:
             self._owner.scheduler()
+        if parallelism_manager is not None and max_workers is None:
+            follow(parallelism_manager, loop, self._owner)
         self._mentioned: set[str] = set()
         self._unrecorded = False
 

@@ -110,10 +110,11 @@ class Handlers:
 
 def _lost(handler: Handler | str, *, in_process: bool) -> Iterator[_Problem]:
     """Where a handler that is given with its step cannot be found again."""
-    if isinstance(handler, str) or not callable(handler):
-        return  # found by its name, or reported with the options
+    if not isinstance(handler, str) and not callable(handler):
+        return  # reported with the options
     reference = handler_reference(handler)
-    if in_process and reference is None and not is_sendable(Given(handler)):
+    function = None if isinstance(handler, str) else handler
+    if in_process and reference is None and not is_sendable(Given(function)):
         yield (
             "unsendable_handler",
             "the step runs in a process, where its handler cannot be found; define it at the "

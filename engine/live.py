@@ -95,6 +95,8 @@ class Owner:
         self.busy: Counter[str] = Counter()
         """Attempts in flight, by pipeline."""
         self.draining = False
+        self.let_go: Callable[[], None] | None = None
+        """Ends what it has subscribed to."""
 
     def scheduler(self) -> ResourceScheduler:
         """What it has of resources. Any thread."""

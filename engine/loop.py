@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from functools import partial
 from heapq import heappop, heappush
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..events.errors import (
     AppendRefused,
@@ -43,6 +43,9 @@ from .process import peak_memory
 from .result import result_of
 from .timers import Timers
 from .writing import append_patiently
+
+if TYPE_CHECKING:
+    from .parallelism import ParallelismManager
 
 
 class Loop:
@@ -335,6 +338,17 @@ class Loop:
             future.set_exception(error)
         self.ownership.fail(error)
         self.ownership.release_idle()
+
+
+def follow(manager: ParallelismManager, loop: Loop, owner: Owner) -> None:
+    """Give an owner as many workers as a manager has, also when that changes."""
+
+    def resize(max_workers: int) -> None:
+        if owner.id in loop.owners:
+            owner.backend.resize(max_workers)
+            loop.hungry[owner.id] = owner
+
+    owner.let_go = manager.subscribe(lambda count: loop.post(partial(resize, count)))
 
 
 def _nothing() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from ..events.definition import RetryPolicy
+from .backends.workers import default_workers
 from .configuration import PipelineConfig
 from .failure import FailureHandler
 from .model import EXECUTORS
@@ -67,11 +67,6 @@ def resolve(
     elif default_max_retries is not None:
         retry = replace(failure_handler.default_policy, max_retries=default_max_retries)
     return Options(max_workers, executor, config.parallelism_level, failure_handler, retry, config)
-
-
-def default_workers() -> int:
-    """The number of CPUs, at most 32, and 4 at least, since steps often wait."""
-    return min(32, max(4, os.cpu_count() or 1))
 
 
 def deadline_at(deadline: float | datetime | None, now: int) -> int | None:

@@ -11,6 +11,7 @@ from ..events.errors import PipelineError
 from . import process
 from .backends.scheduler import Scheduler
 from .backends.workers import default_workers
+from .configuration import PipelineConfig
 from .tasks import ParallelExecutionResult, Task, TaskCancelled, checked_tasks, checked_timeout
 
 __all__ = ["ParallelExecutionResult", "ParallelismManager", "Task", "TaskCancelled"]
@@ -31,17 +32,31 @@ class ParallelismManager:
     that waits for it can go on.)
 
     Args:
-        max_workers: Tasks that run at once; by default as an engine's.
+        max_workers: Tasks that run at once.
         use_processes: Whether :meth:`execute_parallel` uses processes (for what computes), or
             threads (for what waits).
+        config: Where what is None comes from; None: the environment, and the file that it names.
+            Who says nothing anywhere gets as many workers as an engine does, and threads.
 
     Raises:
         TypeError, ValueError: ``max_workers`` is not an integer of at least 1, or
             ``use_processes`` neither True nor False.
+        ConfigurationError: The configuration is at fault.
     """
 
-    def __init__(self, max_workers: int | None = None, use_processes: bool = False) -> None:
-        count = default_workers() if max_workers is None else _checked_count(max_workers)
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        use_processes: bool | None = None,
+        *,
+        config: PipelineConfig | None = None,
+    ) -> None:
+        config = config or PipelineConfig()
+        if max_workers is None:
+            max_workers = config.max_workers or default_workers()
+        count = _checked_count(max_workers)
+        if use_processes is None:
+            use_processes = config.use_processes
         if not isinstance(use_processes, bool):
             raise TypeError(f"use_processes must be True or False, not {use_processes!r}")
         self.use_processes = use_processes

@@ -53,11 +53,21 @@ from semantica.pipeline.projections.progress import Progress
 
 if TYPE_CHECKING:
     from semantica.pipeline.engine.holdings import ResourceAllocation
+    from semantica.pipeline.engine.parallelism import (
+        ParallelExecutionResult,
+        ParallelismManager,
+        Task,
+        TaskCancelled,
+    )
     from semantica.pipeline.engine.resources import ResourceScheduler
     from semantica.pipeline.engine.templates import PipelineTemplate, PipelineTemplateManager
     from semantica.pipeline.engine.validator import PipelineValidator
 
 _LATER = {
+    "ParallelExecutionResult": "parallelism",
+    "ParallelismManager": "parallelism",
+    "Task": "parallelism",
+    "TaskCancelled": "parallelism",
     "PipelineTemplate": "templates",
     "PipelineTemplateManager": "templates",
     "PipelineValidator": "validator",
@@ -100,6 +110,11 @@ __all__ = [
     "ResourceAllocation",
     "ResourceScheduler",
     "ResourceType",
+    # tasks without a pipeline
+    "ParallelExecutionResult",
+    "ParallelismManager",
+    "Task",
+    "TaskCancelled",
     # executing
     "ExecutionEngine",
     "ExecutionResult",

@@ -38,6 +38,10 @@ class Backend(Protocol):
         """
         ...
 
+    def resize(self, max_workers: int) -> None:
+        """Change how many there are; busy ones that are too many go when their job is over."""
+        ...
+
     def close(self) -> None:
         """End the workers once they are idle."""
         ...

@@ -45,6 +45,7 @@ class Task(msgspec.Struct, frozen=True):
     """None: they are in the memory of the process that sends the task."""
     allow_pickle: bool
     run_id: str
+    gpus: tuple[int, ...]
 
 
 class Begun(msgspec.Struct, frozen=True):
@@ -107,7 +108,7 @@ attempt says, and what comes too late for one, must not concern the next."""
 # The engine's side
 
 
-def carry_out_in(process: Callable[[], WorkerProcess], attempt: Attempt, report: Report) -> None:
+def carry_out_in(process: Callable[..., WorkerProcess], attempt: Attempt, report: Report) -> None:
     """As :func:`carry_out`, in a worker process, which ``process`` gives."""
     began = time.perf_counter()
     try:
@@ -117,10 +118,11 @@ def carry_out_in(process: Callable[[], WorkerProcess], attempt: Attempt, report:
             return
         serial = next(_serials)
         task = _pickled(attempt, given, serial)
+        gpus = attempt.context.gpus
         try:
-            outcome = _converse(process(), attempt, task, serial)
+            outcome = _converse(process(gpus), attempt, task, serial)
         except _NeverBegun:  # it was dying while it was idle: nothing has happened
-            outcome = _converse(process(), attempt, task, serial)
+            outcome = _converse(process(gpus), attempt, task, serial)
     except _NeverBegun as error:
         outcome = failed(attempt, WorkerLost(*error.args), time.perf_counter() - began)
     except BaseException as error:  # pickling what a user made may raise anything
@@ -154,6 +156,7 @@ def _pickled(attempt: Attempt, given: Given, serial: int) -> bytes:
         artifacts=artifacts if isinstance(artifacts, FileArtifacts) else None,
         allow_pickle=attempt.allow_pickle,
         run_id=attempt.context.run_id,
+        gpus=attempt.context.gpus,
     )
     return pickle.dumps(partial(_serve, task))
 
@@ -314,6 +317,7 @@ def _serve(task: Task, channel: Channel) -> None:
         save=lambda key, value: questions.ask(Saved(key, value)),
         checkpoints=task.checkpoints,
         allow_pickle=task.allow_pickle,
+        gpus=task.gpus,
     )
     context.say = say
     words = threading.Thread(

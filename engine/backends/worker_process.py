@@ -40,11 +40,16 @@ _BOOT = (
 class WorkerProcess:
     """A running worker process. Requests and answers are pickles.
 
+    Args:
+        gpus: Indices of those that it sees (``CUDA_VISIBLE_DEVICES``), among those that this
+            process sees. None are given: it sees what this process sees.
+
     Raises:
         WorkerLost: The process cannot be started.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, gpus: tuple[int, ...] = ()) -> None:
+        self.gpus = gpus
         self._socket, theirs = socketpair()
         path = [entry for entry in sys.path if isinstance(entry, str)]
         boot = _BOOT.format(path=path, descriptor=theirs.fileno())
@@ -54,6 +59,7 @@ class WorkerProcess:
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
+                env={**os.environ, DEVICES: _devices(gpus)} if gpus else None,
             )
         except OSError as error:
             self._socket.close()
@@ -165,6 +171,16 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
+
+
+DEVICES = "CUDA_VISIBLE_DEVICES"
+
+
+def _devices(gpus: tuple[int, ...]) -> str:
+    """The value of ``CUDA_VISIBLE_DEVICES`` that leaves these of the present ones."""
+    visible = [name.strip() for name in os.environ.get(DEVICES, "").split(",") if name.strip()]
+    names = dict(enumerate(visible))
+    return ",".join(names.get(index, str(index)) for index in gpus)
 
 
 def main_script() -> dict[str, str]:

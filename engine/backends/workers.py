@@ -19,8 +19,9 @@ from ..attempt import Attempt, Report, carry_out
 if TYPE_CHECKING:
     from .worker_process import WorkerProcess
 
-GetProcess = Callable[[], "WorkerProcess"]
-"""Gives the living process beside a worker, in the worker's own thread. Raises WorkerLost."""
+GetProcess = Callable[..., "WorkerProcess"]
+"""Gives the living process beside a worker, in the worker's own thread, which sees only the GPUs of
+these indices, if any are given. Raises WorkerLost."""
 
 Job = Callable[[GetProcess], None]
 """What a worker does, in its thread; must not raise."""
@@ -65,15 +66,16 @@ class _Worker:
             job(self._living_process)
         return job is not None
 
-    def _living_process(self) -> WorkerProcess:
-        """The process beside this worker: the one it had before, if that lives."""
-        if self._process is not None and not self._process.alive:
-            self._process.close()  # killed by somebody while it was idle: nothing is lost
+    def _living_process(self, gpus: tuple[int, ...] = ()) -> WorkerProcess:
+        """The process beside this worker: the one it had before, if that lives and sees these."""
+        before = self._process
+        if before is not None and not (before.alive and before.gpus == gpus):
+            before.close()  # it is idle: nothing is lost
             self._process = None
         if self._process is None:
             from .worker_process import WorkerProcess
 
-            self._process = WorkerProcess()
+            self._process = WorkerProcess(gpus)
             if self.abandoned:
                 self._process.kill()
         return self._process
