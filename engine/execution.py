@@ -111,7 +111,6 @@ class ExecutionEngine(Controls):
                 "pipelines under: if __name__ == '__main__':"
             )
         self.id = token_hex(6)
-        self.max_workers = options.max_workers
         self.strict = strict
         self.allow_pickle = allow_pickle
         self.failure_handler = options.failure_handler
@@ -263,6 +262,11 @@ class ExecutionEngine(Controls):
         if not result.valid:
             raise PipelineValidationError(pipeline.name, result.errors)
         return list(result.warnings)
+
+    @property
+    def max_workers(self) -> int:
+        """Steps in flight at once, ``async def`` handlers that wait aside."""
+        return self._owner.backend.max_workers
 
     @property
     def resource_scheduler(self) -> ResourceScheduler:

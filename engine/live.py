@@ -102,6 +102,12 @@ class Owner:
         """What it has of resources. Any thread."""
         return self.supply.attach(self)
 
+    def close(self) -> None:
+        """End its workers, once they are idle."""
+        if self.let_go is not None:
+            self.let_go()
+        self.backend.close()
+
     def drain(self) -> None:
         """Begin nothing more, and ask for back what can be handed back."""
         self.draining = True

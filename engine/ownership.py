@@ -378,9 +378,7 @@ class Ownership:
             except LogError as error:  # the lease lapses by itself
                 logger().warning("the owner could not sign off", error=str(error))
         self._loop.owners.pop(owner.id, None)
-        if owner.let_go is not None:
-            owner.let_go()
-        owner.backend.close()
+        owner.close()
         closing.done(left)
 
     def _stop_following(self, owner: Owner) -> None:

@@ -11,6 +11,9 @@ from ..attempt import Attempt, Report
 class Backend(Protocol):
     """Workers that carry out attempts, one at a time each. Called by the loop's thread alone."""
 
+    max_workers: int
+    """How many there are."""
+
     def acquire(self) -> str | None:
         """Take a free worker; None when all are busy."""
         ...
