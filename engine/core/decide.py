@@ -83,11 +83,16 @@ def failing(run: Run) -> bool:
 def may_start(run: Run) -> bool:
     """Whether the run admits another step in flight."""
     state = run.state
-    if state.status != PipelineStatus.RUNNING or failing(run):
+    if not goes_on(run):
         return False
     # Who has got resources starts at once, so that those who wait for some count as well.
     cap = state.parallelism
     return cap is None or len(state.running) + len(state.waiting) < cap
+
+
+def goes_on(run: Run) -> bool:
+    """Whether the run is neither halted nor failing."""
+    return run.state.status == PipelineStatus.RUNNING and not failing(run)
 
 
 def retry_policy(run: Run, i: int) -> RetryPolicy | None:
@@ -180,7 +185,7 @@ def _interrupt(run: Run, i: int, now: int, skipped: set[int]) -> list[Event]:
 def _start(run: Run, command: c.Start, now: int) -> list[Event]:
     step = run.state.steps[command.step]
     waits = step.status is StepStatus.WAITING
-    admitted = run.state.status == PipelineStatus.RUNNING if waits else may_start(run)
+    admitted = goes_on(run) if waits else may_start(run)
     if step.status not in _STARTABLE or step.remaining or not admitted:
         return []
     graph, steps = run.graph, run.state.steps

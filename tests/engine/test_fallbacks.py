@@ -337,7 +337,7 @@ def test_a_process_that_crashed_falls_back_in_the_engines_own(make_engine: MakeE
 def test_a_step_that_cannot_be_called_at_all_falls_back(make_engine: MakeEngine) -> None:
     """Neither handler nor input need to be found for it."""
     engine = make_engine(failure_handler=handler_with())
-    assert engine.execute_pipeline(one("no_such_module:f")).success
+    assert engine.execute_pipeline(one("no_such_module:f", executor="process")).success
 
 
 def chain_of(result: Any) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from semantica.pipeline.engine.core import commands as c
-from semantica.pipeline.engine.core.decide import decide, may_start, settle
+from semantica.pipeline.engine.core.decide import decide, goes_on, may_start, settle
 from semantica.pipeline.engine.core.effects import Acquire, Execute, Interrupt, Wake, outstanding
 from semantica.pipeline.events.definition import PipelineDefinition
 from semantica.pipeline.events.machines import PIPELINE_TABLE, PipelineStatus, StepStatus
@@ -113,7 +113,7 @@ class Shell:
         """Steps that a worker may be given: the first that is ready, due retries, and those that
         wait for resources, which are given to all in the end."""
         if not may_start(self.run):
-            return []
+            return self.queued() if goes_on(self.run) else []
         first = self.run.next_ready()
         due = [timer.step for timer in self.timers() if timer.due <= self.now]
         return ([] if first is None else [first]) + due + self.queued()
