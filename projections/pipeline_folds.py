@@ -1,0 +1,118 @@
+"""What the events of a pipeline do to a run's state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ..events import pipeline as p
+from ..events.machines import STEP_TABLE, StepStatus
+from ..events.upcasters import Event
+from . import moves
+from .state import StepState
+
+if TYPE_CHECKING:
+    from .run import Run
+
+
+def _submitted(run: Run, event: p.PipelineSubmitted, at: int) -> None:
+    state, graph = run.state, run.graph
+    state.name = event.name
+    state.data = event.data
+    state.on_failure = event.on_failure
+    state.priority = event.priority
+    state.parallelism = event.parallelism
+    state.deadline = event.deadline
+    state.retry = event.retry
+    state.policies = event.policies
+    state.fallbacks = event.fallbacks
+    state.allow_pickle = event.allow_pickle
+    state.submitted_at = at
+    state.steps = [
+        StepState(remaining=len(before), takers=len(after))
+        for before, after in zip(graph.dependencies, graph.dependents, strict=True)
+    ]
+    for i, step in enumerate(state.steps):
+        if not step.remaining:
+            moves.make_ready(run, i)
+
+
+def _claimed(run: Run, event: p.PipelineClaimed, at: int) -> None:
+    run.state.owner = event.owner
+    run.state.started_at = run.state.started_at or at
+
+
+def _halted(run: Run, event: Event, at: int) -> None:
+    run.state.halted_at = run.state.halted_at or at
+
+
+def _resumed(run: Run, event: p.PipelineResumed, at: int) -> None:
+    state = run.state
+    state.halted_at = state.ended_at = 0
+    state.cause = None
+    if state.late:
+        state.late, state.deadline = False, None  # there is no going on before it
+    for i, step in enumerate(state.steps):
+        if (step.status, "PipelineResumed") in STEP_TABLE and step.reason != "condition":
+            _reset(run, i, step)
+    state.failed.clear()
+    state.skipped = sum(step.status is StepStatus.SKIPPED for step in state.steps)
+    state.cancelled = 0
+    for name, due in event.due.items():
+        state.retrying[run.graph.index[name]] = due
+
+
+def _reset(run: Run, i: int, step: StepState) -> None:
+    step.status = STEP_TABLE[step.status, "PipelineResumed"]
+    step.retries = step.interruptions = step.first_at = step.ended_at = 0
+    step.error = step.reason = None
+    step.fallback = False
+    step.done = step.total = step.message = None
+    if not step.remaining:
+        moves.make_ready(run, i)
+
+
+def _deadline_exceeded(run: Run, event: p.PipelineDeadlineExceeded, at: int) -> None:
+    _halted(run, event, at)
+    run.state.late = True
+
+
+def _ended(run: Run, event: p.PipelineCompleted | p.PipelineStopped, at: int) -> None:
+    state = run.state
+    state.ended_at = at
+    state.memory = getattr(event, "memory", None)
+
+
+def _run_failed(run: Run, event: p.PipelineFailed, at: int) -> None:
+    _halted(run, event, at)
+    run.state.ended_at = at
+    run.state.cause = event.cause
+    run.state.memory = event.memory
+
+
+def _run_cancelled(run: Run, event: p.PipelineCancelled, at: int) -> None:
+    state = run.state
+    state.ended_at = at
+    for step in state.steps:
+        status = STEP_TABLE.get((step.status, "PipelineCancelled"))
+        if status is not None:
+            step.status = status
+            state.cancelled += 1
+    state.ready.clear()
+    state.retrying.clear()
+    state.waiting.clear()
+
+
+PIPELINE_FOLDS: dict[type[Any], Callable[[Run, Any, int], None]] = {
+    p.PipelineSubmitted: _submitted,
+    p.PipelineClaimed: _claimed,
+    p.PipelinePauseRequested: _halted,
+    p.PipelinePaused: _halted,
+    p.PipelineResumed: _resumed,
+    p.PipelineStopRequested: _halted,
+    p.PipelineStopped: _ended,
+    p.PipelineDeadlineExceeded: _deadline_exceeded,
+    p.PipelineCancelled: _run_cancelled,
+    p.PipelineCompleted: _ended,
+    p.PipelineFailed: _run_failed,
+}

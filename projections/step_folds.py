@@ -1,0 +1,151 @@
+"""What the events of a step do to a run's state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ..events import step as s
+from ..events.machines import StepStatus
+from . import moves
+from .state import StepState
+
+if TYPE_CHECKING:
+    from .run import Run
+
+
+def _started(
+    run: Run, event: s.StepStarted, i: int, step: StepState, version: int, at: int
+) -> None:
+    state = run.state
+    step.attempt = event.attempt
+    step.started_at = at
+    step.first_at = step.first_at or at
+    step.done = step.total = step.message = None
+    state.running[i] = event.attempt
+    state.retrying.pop(i, None)
+    state.waiting.pop(i, None)
+    moves.drop_stale(run)
+
+
+def _queued(run: Run, event: s.StepQueued, i: int, step: StepState, version: int, at: int) -> None:
+    run.state.waiting[i] = version
+    run.state.retrying.pop(i, None)
+    moves.drop_stale(run)
+
+
+def _progressed(
+    run: Run, event: s.StepProgressed, i: int, step: StepState, version: int, at: int
+) -> None:
+    step.done, step.total, step.message = event.done, event.total, event.message
+
+
+def _checkpointed(
+    run: Run, event: s.StepCheckpointed, i: int, step: StepState, version: int, at: int
+) -> None:
+    step.checkpoints[event.key] = event.value
+    step.interruptions = 0  # it gets on
+
+
+def _yielded(
+    run: Run, event: s.StepYielded, i: int, step: StepState, version: int, at: int
+) -> None:
+    moves.over(run, i, step, at)
+    step.interruptions = 0
+    moves.make_ready(run, i)
+
+
+def _completed(
+    run: Run, event: s.StepCompleted, i: int, step: StepState, version: int, at: int
+) -> None:
+    state, graph, steps = run.state, run.graph, run.state.steps
+    moves.over(run, i, step, at)
+    step.version = version
+    step.output = event.output
+    step.checkpoints = {}
+    step.error = None
+    step.interruptions = 0
+    state.completed += 1
+    for name, amount in event.metrics.items():
+        state.metrics[name] = state.metrics.get(name, 0) + amount
+    for j in graph.dependents[i]:
+        after = steps[j]
+        after.remaining -= 1
+        if not after.remaining and after.status is StepStatus.PENDING:
+            moves.make_ready(run, j)
+    moves.taken(run, i)
+
+
+def _failed(
+    run: Run, event: s.StepFailed | s.StepTimedOut, i: int, step: StepState, version: int, at: int
+) -> None:
+    moves.over(run, i, step, at)
+    step.error = event.error
+    step.interruptions = 0
+    run.state.waiting.pop(i, None)
+    run.state.failed[i] = version
+
+
+def _retry_scheduled(
+    run: Run, event: s.StepRetryScheduled, i: int, step: StepState, version: int, at: int
+) -> None:
+    state = run.state
+    step.retries = event.retry
+    del state.failed[i]
+    state.retrying[i] = event.due
+    state.retried += 1
+
+
+def _fallback_scheduled(
+    run: Run, event: s.StepFallbackScheduled, i: int, step: StepState, version: int, at: int
+) -> None:
+    step.fallback = True
+    del run.state.failed[i]
+    moves.make_ready(run, i)
+
+
+def _interrupted(
+    run: Run, event: s.StepInterrupted, i: int, step: StepState, version: int, at: int
+) -> None:
+    moves.over(run, i, step, at)
+    step.interruptions += 1
+    moves.make_ready(run, i)
+
+
+def _skipped(
+    run: Run, event: s.StepSkipped, i: int, step: StepState, version: int, at: int
+) -> None:
+    moves.over(run, i, step, at)
+    step.reason = event.reason
+    run.state.skipped += 1
+    run.state.retrying.pop(i, None)
+    if event.reason == "condition":
+        step.error, step.checkpoints = None, {}
+        moves.passed_over(run, i)
+    moves.drop_stale(run)
+
+
+def _cancelled(
+    run: Run, event: s.StepCancelled, i: int, step: StepState, version: int, at: int
+) -> None:
+    moves.over(run, i, step, at)
+    step.reason = event.how
+    run.state.cancelled += 1
+    run.state.retrying.pop(i, None)
+
+
+STEP_FOLDS: dict[type[Any], Callable[[Run, Any, int, StepState, int, int], None]] = {
+    s.StepStarted: _started,
+    s.StepQueued: _queued,
+    s.StepProgressed: _progressed,
+    s.StepCheckpointed: _checkpointed,
+    s.StepYielded: _yielded,
+    s.StepCompleted: _completed,
+    s.StepFailed: _failed,
+    s.StepTimedOut: _failed,
+    s.StepRetryScheduled: _retry_scheduled,
+    s.StepFallbackScheduled: _fallback_scheduled,
+    s.StepInterrupted: _interrupted,
+    s.StepSkipped: _skipped,
+    s.StepCancelled: _cancelled,
+}
