@@ -21,7 +21,7 @@ from ..projections.run import Run
 from .attempt import Attempt
 from .backends.backend import Backend
 from .context import Context
-from .core.decide import may_start, retry_policy
+from .core.admission import may_start, retry_policy
 from .core.ordering import Rank, rank
 from .failure import FailureHandler, fall_back
 from .logger import logger

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from semantica.pipeline.engine.core import commands as c
-from semantica.pipeline.engine.core.decide import decide, goes_on, may_start, settle
+from semantica.pipeline.engine.core.admission import goes_on, may_start
+from semantica.pipeline.engine.core.decide import decide, settle
 from semantica.pipeline.engine.core.effects import Acquire, Execute, Interrupt, Wake, outstanding
 from semantica.pipeline.events.definition import PipelineDefinition
 from semantica.pipeline.events.machines import PIPELINE_TABLE, PipelineStatus, StepStatus

@@ -1,0 +1,39 @@
+"""What a run's state admits: whether it goes on, and whether another step may start."""
+
+from __future__ import annotations
+
+from ...events.definition import RetryPolicy
+from ...events.machines import PipelineStatus, StepStatus
+from ...projections.run import Run, StepState
+
+
+def is_failing(run: Run) -> bool:
+    """Whether a failure forbids starting anything more."""
+    return bool(run.state.failed) and run.state.on_failure == "stop"
+
+
+def may_start(run: Run) -> bool:
+    """Whether the run admits another step in flight."""
+    state = run.state
+    if not goes_on(run):
+        return False
+    # Who has got resources starts at once, so that those who wait for some count as well.
+    cap = state.parallelism
+    return cap is None or len(state.running) + len(state.waiting) < cap
+
+
+def goes_on(run: Run) -> bool:
+    """Whether the run is neither halted nor failing."""
+    return run.state.status == PipelineStatus.RUNNING and not is_failing(run)
+
+
+def retry_policy(run: Run, i: int) -> RetryPolicy | None:
+    """The policy of a step: its own, else that of its type, else the run's."""
+    step = run.graph.definition.steps[i]
+    return step.retry or run.state.policies.get(step.type) or run.state.retry
+
+
+def current(run: Run, i: int, attempt: int) -> StepState | None:
+    """The step, if that attempt is the one in flight; else its outcome comes too late."""
+    step = run.state.steps[i]
+    return step if step.status is StepStatus.RUNNING and step.attempt == attempt else None

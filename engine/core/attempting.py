@@ -1,0 +1,111 @@
+"""Decisions on attempts: their start, what they say, and how they end, but for failures."""
+
+from __future__ import annotations
+
+from ...events import step as s
+from ...events.machines import StepStatus
+from ...events.upcasters import Event
+from ...projections.run import Run
+from . import commands as c
+from .admission import current, goes_on, may_start
+
+
+def start(run: Run, command: c.Start, now: int) -> list[Event]:
+    """Hand a step to a worker."""
+    step = run.state.steps[command.step]
+    waits = step.status is StepStatus.WAITING
+    admitted = goes_on(run) if waits else may_start(run)
+    if step.status not in _STARTABLE or step.remaining or not admitted:
+        return []
+    graph, steps = run.graph, run.state.steps
+    return [
+        s.StepStarted(
+            graph.name(command.step),
+            step.attempt + 1,
+            command.worker,
+            tuple([steps[j].version for j in graph.dependencies[command.step]]),
+            command.backend,
+            command.grants,
+            command.gpus,
+            step.fallback,
+        )
+    ]
+
+
+_STARTABLE = (StepStatus.PENDING, StepStatus.RETRYING, StepStatus.WAITING)
+
+
+def queue(run: Run, command: c.Queue, now: int) -> list[Event]:
+    """Have a step wait for its resources."""
+    step = run.state.steps[command.step]
+    waits = step.status is StepStatus.WAITING
+    if waits or step.status not in _STARTABLE or step.remaining or not may_start(run):
+        return []
+    return [s.StepQueued(run.graph.name(command.step))]
+
+
+def skip(run: Run, command: c.Skip, now: int) -> list[Event]:
+    """Skip the step, and what has no input but through it."""
+    if current(run, command.step, command.attempt) is None:
+        return []
+    graph, steps = run.graph, run.state.steps
+    name = graph.name(command.step)
+    events: list[Event] = [s.StepSkipped(name, "condition", attempt=command.attempt)]
+    passed: dict[int, int] = {}
+    waiting = [command.step]
+    while waiting:
+        i = waiting.pop()
+        for j in graph.dependents[i]:
+            passed[j] = passed.get(j, 0) + 1
+            settled = passed[j] == steps[j].remaining and steps[j].status is StepStatus.PENDING
+            if settled and not run.has_input(j):
+                events.append(s.StepSkipped(graph.name(j), "condition", name))
+                waiting.append(j)
+    return events
+
+
+def complete(run: Run, command: c.Complete, now: int) -> list[Event]:
+    """An attempt returned."""
+    if current(run, command.step, command.attempt) is None:
+        return []
+    return [
+        s.StepCompleted(
+            run.graph.name(command.step),
+            command.attempt,
+            command.output,
+            round(command.duration, 6),
+            None if command.cpu is None else round(command.cpu, 6),
+            command.metrics,
+        )
+    ]
+
+
+def report(run: Run, command: c.Report, now: int) -> list[Event]:
+    """An attempt says how far it is."""
+    if current(run, command.step, command.attempt) is None:
+        return []
+    name = run.graph.name(command.step)
+    return [s.StepProgressed(name, command.attempt, command.done, command.total, command.message)]
+
+
+def checkpoint(run: Run, command: c.Checkpoint, now: int) -> list[Event]:
+    """An attempt saves a value."""
+    if current(run, command.step, command.attempt) is None:
+        return []
+    name = run.graph.name(command.step)
+    return [s.StepCheckpointed(name, command.attempt, command.key, command.value)]
+
+
+def hand_back(run: Run, command: c.Yield, now: int) -> list[Event]:
+    """An attempt gives its step back."""
+    if current(run, command.step, command.attempt) is None:
+        return []
+    name = run.graph.name(command.step)
+    return [s.StepYielded(name, command.attempt, round(command.duration, 6))]
+
+
+def cancelled(run: Run, command: c.Cancelled, now: int) -> list[Event]:
+    """An attempt ended, or was given up, because of a cancel."""
+    if current(run, command.step, command.attempt) is None:
+        return []
+    return [s.StepCancelled(run.graph.name(command.step), command.attempt, command.how)]

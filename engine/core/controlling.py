@@ -1,0 +1,72 @@
+"""Decisions on what is asked of a run as a whole."""
+
+from __future__ import annotations
+
+from ...events import pipeline as p
+from ...events.machines import PIPELINE_TABLE, PipelineStatus
+from ...events.upcasters import Event
+from ...projections.run import Run
+from . import commands as c
+from .failing import interrupted
+
+
+def pause(run: Run, command: c.Pause, now: int) -> list[Event]:
+    """Let what runs finish and start nothing more."""
+    status = run.status
+    if status in (PipelineStatus.PAUSING, PipelineStatus.PAUSED):
+        return []
+    if status is PipelineStatus.PENDING:
+        return [p.PipelinePaused()]
+    return [_allowed(run, p.PipelinePauseRequested(), "paused")]
+
+
+def resume(run: Run, command: c.Resume, now: int) -> list[Event]:
+    """Go on; timers that stood still get new due times."""
+    state = run.state
+    if run.status in (PipelineStatus.RUNNING, PipelineStatus.PENDING):
+        return []
+    due = {}
+    for i, planned in state.retrying.items():
+        # The timer stood still since the run was halted, or since it was set, if that was later.
+        frozen = now - max(state.halted_at, state.steps[i].ended_at)
+        due[run.graph.name(i)] = planned + max(0, frozen)
+    return [_allowed(run, p.PipelineResumed(due), "resumed")]
+
+
+def stop(run: Run, command: c.Stop, now: int) -> list[Event]:
+    """Let what runs finish and end."""
+    if run.status in (PipelineStatus.STOPPING, PipelineStatus.STOPPED):
+        return []
+    return [_allowed(run, p.PipelineStopRequested(), "stopped")]
+
+
+def cancel(run: Run, command: c.Cancel, now: int) -> list[Event]:
+    """Interrupt what runs and end for good."""
+    if run.status in (PipelineStatus.CANCELLING, PipelineStatus.CANCELLED):
+        return []
+    return [_allowed(run, p.PipelineCancelRequested(), "cancelled")]
+
+
+def expire(run: Run, command: c.Expire, now: int) -> list[Event]:
+    """The deadline has come."""
+    deadline = run.state.deadline
+    possible = (run.state.status, "PipelineDeadlineExceeded") in PIPELINE_TABLE
+    return [p.PipelineDeadlineExceeded()] if possible and deadline and now >= deadline else []
+
+
+def _allowed(run: Run, event: Event, done: str) -> Event:
+    if (run.state.status, type(event).__name__) not in PIPELINE_TABLE:
+        raise c.Refused(
+            f"run {run.run_id} ({run.state.name}) is {run.state.status} and cannot be {done}"
+        )
+    return event
+
+
+def claim(run: Run, command: c.Claim, now: int) -> list[Event]:
+    """Take the run over; what was in flight is interrupted."""
+    claimed = p.PipelineClaimed(command.owner, command.host, command.pid, command.code)
+    events: list[Event] = [_allowed(run, claimed, "claimed")]
+    skipped: set[int] = set()
+    for i in list(run.state.running):
+        events.extend(interrupted(run, i, now, skipped))
+    return events
