@@ -18,8 +18,14 @@ from ..events.definition import RetryPolicy, StepDefinition
 from ..events.errors import HandlerNotFound, LogUnavailable
 from . import binding
 from .classify import Rule, describe
-from .context import AttemptCancelled, AttemptSkipped, AttemptYielded, Context
-from .core.commands import Cancelled, Command, Complete, Fail, Skip, Yield
+from .context import (
+    AttemptCancelled,
+    AttemptSkipped,
+    AttemptSuspended,
+    AttemptYielded,
+    Context,
+)
+from .core.commands import Cancelled, Command, Complete, Fail, Skip, Suspend, Yield
 from .model import Given, Handler, rebuild_step
 from .steps import registry
 
@@ -113,6 +119,11 @@ class _Beginning:
     def failed(self, attempt: Attempt, error: BaseException) -> Command:
         if isinstance(error, AttemptYielded):
             return Yield(attempt.step, attempt.number, time.perf_counter() - self._at)
+        if isinstance(error, AttemptSuspended):
+            spent = time.perf_counter() - self._at
+            return Suspend(
+                attempt.step, attempt.number, error.key, spent, error.seconds, error.signal
+            )
         if isinstance(error, AttemptSkipped):
             return Skip(attempt.step, attempt.number)
         if isinstance(error, AttemptCancelled) and attempt.context.was_cancelled:

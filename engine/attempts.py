@@ -12,7 +12,7 @@ from .classify import timed_out
 from .context import AttemptCancelled
 from .core import commands as c
 from .core.decide import decide
-from .core.effects import Acquire, Effect, Execute, Interrupt, Wake, Watch
+from .core.effects import Acquire, Alarm, Effect, Execute, Interrupt, Wake, Watch
 from .live import InFlight, LiveRun
 
 if TYPE_CHECKING:
@@ -35,6 +35,9 @@ class Attempts:
             self._wake(live, effect)
         elif isinstance(effect, Acquire):
             self._loop.grants.perform(live, effect)
+        elif isinstance(effect, Alarm):
+            rouse = c.Rouse(effect.step, effect.due)
+            self._loop.timers.at(effect.due, partial(self._record, live, rouse))
         else:
             self._watch(live, effect)
 

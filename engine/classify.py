@@ -16,6 +16,7 @@ from ..events.errors import (
     HandlerNotFound,
     LogCorrupt,
     RecordedError,
+    ReplayMismatch,
     ResourceUnavailable,
     UnencodableValue,
     UnreadableValue,
@@ -57,7 +58,7 @@ _BY_TYPE = (
     (MemoryError, Classification("resource", CRITICAL, False)),
     (LogCorrupt, Classification("corruption", CRITICAL, False)),
     (
-        (UnencodableValue, UnreadableValue, HandlerNotFound),
+        (UnencodableValue, UnreadableValue, HandlerNotFound, ReplayMismatch),
         Classification("programming", HIGH, False),
     ),
     (ResourceUnavailable, Classification("resource", HIGH, False)),

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 from ..events.artifacts import Artifacts
 from ..events.codec import Value, decode, encode
+from ..events.errors import ReplayMismatch
 from .clock import Clock
 from .logger import logger
+
+MAX_SECONDS = 3e9
+"""Of a wait: a century."""
 
 PROGRESS_INTERVAL = 1_000_000_000
 """Least nanoseconds between two recorded reports of an attempt."""
@@ -19,6 +24,14 @@ _MISSING: Any = object()
 
 class AttemptYielded(BaseException):
     """Unwinds a handler that hands its step back; see :meth:`Context.hand_back`."""
+
+
+class AttemptSuspended(BaseException):
+    """Unwinds a handler that waits; see :meth:`Context.sleep`."""
+
+    def __init__(self, key: str, seconds: float | None, signal: str | None) -> None:
+        super().__init__(key)
+        self.key, self.seconds, self.signal = key, seconds, signal
 
 
 class AttemptSkipped(BaseException):
@@ -56,8 +69,12 @@ class Context:
         checkpoints: Mapping[str, Value],
         allow_pickle: bool,
         gpus: tuple[int, ...] = (),
+        waits: Mapping[str, Value | None] = MappingProxyType({}),
     ) -> None:
         self.gpus = gpus
+        self.waits = waits
+        """Those that are over, with what arrived."""
+        self._waited = 0
         self.run_id = run_id
         self.step = step
         self.attempt = attempt
@@ -152,6 +169,60 @@ class Context:
             raise RuntimeError("hand_back() is for handlers that should_yield() has asked to")
         raise AttemptYielded
 
+    def sleep(self, seconds: float, *, key: str | None = None) -> None:
+        """Wait without holding a worker; survives restarts, and takes days as well as seconds.
+
+        The handler is unwound, and runs again from its top when the time is up: then this call
+        returns at once, as do all waits and checkpoints that it has come to before. The time stands
+        still while the run is paused.
+
+        Args:
+            key: Names this wait, if a handler does not always come to its waits in the same order.
+
+        Raises:
+            ReplayMismatch: The handler has come to another wait here before.
+        """
+        self._wait("sleep", key, _seconds(seconds), None)
+
+    def wait_for(self, signal: str, *, timeout: float | None = None, key: str | None = None) -> Any:
+        """Wait for a signal as :meth:`sleep` does for the time, and return what was sent with it.
+
+        One that was sent before is not lost. Each signal reaches one wait.
+
+        Args:
+            signal: Its name, as for ``engine.signal()``.
+            timeout: Seconds after which to give up; None: wait for ever.
+
+        Raises:
+            TimeoutError: It did not come in time.
+            ReplayMismatch: As for :meth:`sleep`.
+        """
+        if not isinstance(signal, str) or not signal.isprintable() or not signal:
+            raise ValueError(f"the name of a signal must be printable text, not {signal!r}")
+        seconds = None if timeout is None else _seconds(timeout)
+        value = self._wait(f"wait_for {signal}", key, seconds, signal)
+        if value is None:
+            raise TimeoutError(f"the signal {signal!r} did not come within {timeout:g} s")
+        return decode(value, self.artifacts, allow_pickle=self._allow_pickle)
+
+    def _wait(
+        self, what: str, key: str | None, seconds: float | None, signal: str | None
+    ) -> Value | None:
+        self.raise_if_cancelled()
+        if key is None:
+            self._waited += 1
+            place = f"{self._waited}: "
+            key = place + what
+            before = [one for one in self.waits if one.startswith(place) and one != key]
+            if before:
+                raise ReplayMismatch(
+                    f"step {self.step!r}: wait {key!r} was {before[0]!r} in an earlier attempt; a "
+                    "handler must come to its waits in the same order, or name them with key="
+                )
+        if key in self.waits:
+            return self.waits[key]
+        raise AttemptSuspended(key, seconds, signal)
+
     @property
     def cancelled(self) -> bool:
         """Whether the run is being cancelled, or this attempt has timed out: return soon."""
@@ -193,6 +264,13 @@ class Context:
         self._listeners.append(listener)
         if self._cancelled:
             listener()
+
+
+def _seconds(seconds: float) -> float:
+    number = _finite("the time", seconds)
+    if not 0 <= number <= MAX_SECONDS:
+        raise ValueError(f"a time to wait is 0 to {MAX_SECONDS:.0e} seconds, not {seconds!r}")
+    return number
 
 
 def _finite(name: str, amount: float) -> float:

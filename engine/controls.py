@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
+from ..events.codec import encode
 from ..events.errors import AppendRefused, EngineClosed
 from ..projections.progress import Progress
 from .core import commands as c
@@ -27,6 +28,7 @@ class Controls(Queries):
     """Commands that an engine gives to runs, its own and those of others."""
 
     _owner: Owner
+    allow_pickle: bool
 
     # -- recovering and control --------------------------------------------------------------
 
@@ -83,6 +85,17 @@ class Controls(Queries):
     def cancel_pipeline(self, pipeline_id: str) -> bool:
         """Interrupt what runs and end the run for good. As :meth:`pause_pipeline`."""
         return self._control(pipeline_id, c.Cancel())
+
+    def signal(self, pipeline_id: str, name: str, payload: Any = None) -> bool:
+        """Hand ``payload`` to a step that waits for this signal, now or later in the run.
+
+        Returns, Raises: as :meth:`pause_pipeline`.
+            UnencodableValue: The payload cannot be recorded.
+        """
+        if not isinstance(name, str) or not name.isprintable() or not name:
+            raise ValueError(f"the name of a signal must be printable text, not {name!r}")
+        value = encode(payload, self._open().store.artifacts, allow_pickle=self.allow_pickle)
+        return self._control(pipeline_id, c.Signal(name, value))
 
     def _control(
         self, pipeline_id: str, command: c.Control, handlers: Mapping[str, Given] | None = None

@@ -216,6 +216,7 @@ class Loop:
             checkpoints=step.checkpoints,
             allow_pickle=live.run.state.allow_pickle,
             gpus=command.gpus,
+            waits=step.waits,
         )
         live.begin(i, InFlight(context.attempt, worker, context, held))
         self._queue(live)

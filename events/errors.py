@@ -133,6 +133,10 @@ class ResourceUnavailable(PipelineError):
     """An amount of a resource that is taken, or that there can never be."""
 
 
+class ReplayMismatch(PipelineError):
+    """A handler that ran again came to other waits than before."""
+
+
 class EngineClosed(PipelineError):
     """The engine was closed, or the process is exiting."""
 

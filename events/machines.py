@@ -10,9 +10,10 @@ of an event; the table below is the only place that says what may happen. Whoeve
 * A **pipeline** goes from PENDING (submitted, nobody's) to RUNNING (claimed by an owner). Control
   rises in severity: pause < stop < cancel. PAUSING, STOPPING and CANCELLING *drain*: nothing new
   starts, and the final event comes when nothing is in flight any more.
-* A **step** is PENDING until it starts; WAITING says that only resources are missing. A failure
-  is always recorded as FAILED first; a retry is a second event that says when, a fallback one that
-  makes the step PENDING again, as does a lost owner, which interrupts it.
+* A **step** is PENDING until it starts; WAITING says that only resources are missing, SUSPENDED
+  that its handler waits for a time or a signal, without a worker. A failure is always recorded as
+  FAILED first; a retry is a second event that says when, a fallback one that makes the step PENDING
+  again, as does a lost owner, which interrupts it.
 * An **allocation** is REQUESTED, then HELD, then RELEASED; a **resource** is there or is not.
 * Some events of the pipeline imply transitions of many steps (cancelling 100,000 pending steps is
   one event). They stand in the step's table as well, under the pipeline's event.
@@ -62,6 +63,7 @@ class StepStatus(StrEnum):
     PENDING = "pending"
     WAITING = "waiting"
     RUNNING = "running"
+    SUSPENDED = "suspended"
     RETRYING = "retrying"
     COMPLETED = "completed"
     FAILED = "failed"
@@ -126,6 +128,11 @@ PIPELINE_ROWS: tuple[Row, ...] = (
         "PipelineDeadlineExceeded",
         _P.CANCELLING,
     ),
+    Row(
+        (_P.PENDING, _P.RUNNING, _P.PAUSING, _P.PAUSED, _P.STOPPING, _P.STOPPED, _P.CANCELLING),
+        "SignalReceived",
+        None,
+    ),
     Row((_P.CANCELLING,), "PipelineCancelled", _P.CANCELLED),
     Row((_P.RUNNING, _P.PAUSING), "PipelineCompleted", _P.COMPLETED),
     Row((_P.RUNNING, _P.PAUSING, _P.CANCELLING), "PipelineFailed", _P.FAILED),
@@ -137,6 +144,8 @@ STEP_ROWS: tuple[Row, ...] = (
     Row((_S.RUNNING,), "StepProgressed", None),
     Row((_S.RUNNING,), "StepCheckpointed", None),
     Row((_S.RUNNING,), "StepYielded", _S.PENDING),
+    Row((_S.RUNNING,), "StepSuspended", _S.SUSPENDED),
+    Row((_S.SUSPENDED,), "StepWoken", _S.PENDING),
     Row((_S.RUNNING,), "StepCompleted", _S.COMPLETED),
     Row((_S.RUNNING, _S.WAITING), "StepFailed", _S.FAILED),
     Row((_S.RUNNING,), "StepTimedOut", _S.FAILED),
@@ -146,7 +155,7 @@ STEP_ROWS: tuple[Row, ...] = (
     Row((_S.PENDING, _S.RETRYING, _S.RUNNING), "StepSkipped", _S.SKIPPED),
     Row((_S.RUNNING, _S.RETRYING), "StepCancelled", _S.CANCELLED),
     # Implied for many steps at once by an event of their pipeline.
-    Row((_S.PENDING, _S.RETRYING, _S.WAITING), "PipelineCancelled", _S.CANCELLED),
+    Row((_S.PENDING, _S.RETRYING, _S.WAITING, _S.SUSPENDED), "PipelineCancelled", _S.CANCELLED),
     Row((_S.FAILED, _S.CANCELLED, _S.SKIPPED), "PipelineResumed", _S.PENDING),
 )
 

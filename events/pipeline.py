@@ -95,6 +95,13 @@ class PipelineCancelRequested(msgspec.Struct, frozen=True, omit_defaults=True):
     """What runs is interrupted, and the run ends for good."""
 
 
+class SignalReceived(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Somebody sent a signal; it is kept until a step takes it that waits for one of its name."""
+
+    name: str
+    value: Value
+
+
 class PipelineDeadlineExceeded(msgspec.Struct, frozen=True, omit_defaults=True):
     """It was not done in time: what runs is interrupted, and the run fails."""
 

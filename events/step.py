@@ -62,6 +62,33 @@ class StepYielded(msgspec.Struct, frozen=True, omit_defaults=True):
     duration: float
 
 
+class StepSuspended(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The handler waits without a worker; it runs again from its top when it is woken.
+
+    Args:
+        key: Of the wait, which returns at once when the handler comes to it again.
+        due: When it is over at the latest, ns, UTC; None: only a signal ends it.
+        signal: The signal that it waits for; None: only for the time.
+        duration: Seconds that the attempt took.
+    """
+
+    step: str
+    attempt: int
+    key: str
+    duration: float
+    due: int | None = None
+    signal: str | None = None
+
+
+class StepWoken(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The wait is over: with the ``value`` of a ``signal``, or, without one, since it was time."""
+
+    step: str
+    key: str
+    signal: str | None = None
+    value: Value | None = None
+
+
 class StepCompleted(msgspec.Struct, frozen=True, omit_defaults=True):
     """The attempt returned.
 

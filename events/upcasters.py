@@ -24,6 +24,7 @@ PipelineEvent = (
     | pipeline.PipelineStopRequested
     | pipeline.PipelineStopped
     | pipeline.PipelineCancelRequested
+    | pipeline.SignalReceived
     | pipeline.PipelineDeadlineExceeded
     | pipeline.PipelineCancelled
     | pipeline.PipelineCompleted
@@ -35,6 +36,8 @@ StepEvent = (
     | step.StepProgressed
     | step.StepCheckpointed
     | step.StepYielded
+    | step.StepSuspended
+    | step.StepWoken
     | step.StepCompleted
     | step.StepFailed
     | step.StepTimedOut

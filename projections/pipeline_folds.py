@@ -59,7 +59,8 @@ def _resumed(run: Run, event: p.PipelineResumed, at: int) -> None:
     state.skipped = sum(step.status is StepStatus.SKIPPED for step in state.steps)
     state.cancelled = 0
     for name, due in event.due.items():
-        state.retrying[run.graph.index[name]] = due
+        i = run.graph.index[name]
+        (state.suspended if i in state.suspended else state.retrying)[i] = due
 
 
 def _reset(run: Run, i: int, step: StepState) -> None:
@@ -70,6 +71,10 @@ def _reset(run: Run, i: int, step: StepState) -> None:
     step.done = step.total = step.message = None
     if not step.remaining:
         moves.make_ready(run, i)
+
+
+def _signalled(run: Run, event: p.SignalReceived, at: int) -> None:
+    run.state.signals.setdefault(event.name, []).append(event.value)
 
 
 def _deadline_exceeded(run: Run, event: p.PipelineDeadlineExceeded, at: int) -> None:
@@ -101,6 +106,7 @@ def _run_cancelled(run: Run, event: p.PipelineCancelled, at: int) -> None:
     state.ready.clear()
     state.retrying.clear()
     state.waiting.clear()
+    state.suspended.clear()
 
 
 PIPELINE_FOLDS: dict[type[Any], Callable[[Run, Any, int], None]] = {
@@ -111,6 +117,7 @@ PIPELINE_FOLDS: dict[type[Any], Callable[[Run, Any, int], None]] = {
     p.PipelineResumed: _resumed,
     p.PipelineStopRequested: _halted,
     p.PipelineStopped: _ended,
+    p.SignalReceived: _signalled,
     p.PipelineDeadlineExceeded: _deadline_exceeded,
     p.PipelineCancelled: _run_cancelled,
     p.PipelineCompleted: _ended,

@@ -38,6 +38,12 @@ class StepState(msgspec.Struct, array_like=True):
     message: str | None = None
     checkpoints: dict[str, Value] = {}
     """What its attempts have saved, until it completes."""
+    waits: dict[str, Value | None] = {}
+    """Waits of its handler that are over, with what arrived; None: the time was up."""
+    awaits: str | None = None
+    """The key of the wait that suspends it."""
+    signal: str | None = None
+    """The signal that it waits for."""
     fallback: bool = False
     """Its fallback runs, or is to run, in answer to ``error``."""
 
@@ -79,6 +85,10 @@ class RunState(msgspec.Struct):
     """Steps that wait for a retry, with their due time."""
     waiting: dict[int, int] = {}
     """Steps that wait for resources, with the version of the event that queued them."""
+    suspended: dict[int, int] = {}
+    """Steps whose handlers wait, with the time (ns) when that is over; 0: a signal ends it."""
+    signals: dict[str, list[Value]] = {}
+    """Those that nobody has taken yet, the oldest first."""
     failed: dict[int, int] = {}
     """Failed steps, with the version of the event that failed them."""
     completed: int = 0

@@ -83,6 +83,8 @@ def _waits_for(run: Run, i: int, step: StepState, now: int) -> str | None:
         return f"retry {step.retries} in {max(0.0, (state.retrying[i] - now) / 1e9):.1f} s"
     if step.status is StepStatus.WAITING:
         return f"resources: {amounts(graph.definition.steps[i].resources)}"
+    if step.status is StepStatus.SUSPENDED:
+        return _suspended_for(run, i, step, now)
     if step.status is not StepStatus.PENDING:
         return None
     if step.remaining:
@@ -92,6 +94,17 @@ def _waits_for(run: Run, i: int, step: StepState, now: int) -> str | None:
     if state.halted_at:
         return "the run to go on"
     return "a free worker for its fallback" if step.fallback else "a free worker"
+
+
+def _suspended_for(run: Run, i: int, step: StepState, now: int) -> str:
+    due = run.state.suspended[i]
+    if run.state.halted_at:
+        left = "once the run goes on"
+    else:
+        left = f"in {max(0.0, (due - now) / 1e9):.0f} s" if due else ""
+    if step.signal is None:
+        return f"its alarm {left}"
+    return f"the signal {step.signal!r}" + (f", at most until its alarm {left}" if due else "")
 
 
 def _is_done(step: StepState) -> bool:

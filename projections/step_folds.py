@@ -55,6 +55,27 @@ def _yielded(
     moves.make_ready(run, i)
 
 
+def _suspended(
+    run: Run, event: s.StepSuspended, i: int, step: StepState, version: int, at: int
+) -> None:
+    moves.over(run, i, step, at)
+    step.interruptions = 0
+    step.awaits, step.signal = event.key, event.signal
+    run.state.suspended[i] = event.due or 0
+
+
+def _woken(run: Run, event: s.StepWoken, i: int, step: StepState, version: int, at: int) -> None:
+    state = run.state
+    step.waits[event.key] = event.value
+    step.awaits = step.signal = None
+    del state.suspended[i]
+    if event.signal is not None:
+        del state.signals[event.signal][0]
+        if not state.signals[event.signal]:
+            del state.signals[event.signal]
+    moves.make_ready(run, i)
+
+
 def _completed(
     run: Run, event: s.StepCompleted, i: int, step: StepState, version: int, at: int
 ) -> None:
@@ -62,7 +83,7 @@ def _completed(
     moves.over(run, i, step, at)
     step.version = version
     step.output = event.output
-    step.checkpoints = {}
+    step.checkpoints, step.waits = {}, {}
     step.error = None
     step.interruptions = 0
     state.completed += 1
@@ -99,7 +120,7 @@ def _retry_scheduled(
 def _fallback_scheduled(
     run: Run, event: s.StepFallbackScheduled, i: int, step: StepState, version: int, at: int
 ) -> None:
-    step.fallback = True
+    step.fallback, step.waits = True, {}
     del run.state.failed[i]
     moves.make_ready(run, i)
 
@@ -120,7 +141,7 @@ def _skipped(
     run.state.skipped += 1
     run.state.retrying.pop(i, None)
     if event.reason == "condition":
-        step.error, step.checkpoints = None, {}
+        step.error, step.checkpoints, step.waits = None, {}, {}
         moves.passed_over(run, i)
     moves.drop_stale(run)
 
@@ -140,6 +161,8 @@ STEP_FOLDS: dict[type[Any], Callable[[Run, Any, int, StepState, int, int], None]
     s.StepProgressed: _progressed,
     s.StepCheckpointed: _checkpointed,
     s.StepYielded: _yielded,
+    s.StepSuspended: _suspended,
+    s.StepWoken: _woken,
     s.StepCompleted: _completed,
     s.StepFailed: _failed,
     s.StepTimedOut: _failed,

@@ -22,7 +22,8 @@ class Attempt(msgspec.Struct):
     start: int
     end: int = 0
     outcome: str = "running"
-    """``completed failed timed_out yielded interrupted cancelled abandoned skipped running``."""
+    """``completed failed timed_out yielded suspended interrupted cancelled abandoned skipped``, or
+    ``running``."""
     error: str | None = None
     fallback: bool = False
     """The fallback of the step's type ran, not its handler."""
@@ -63,6 +64,7 @@ _OUTCOMES: dict[type[Any], str] = {
     s.StepFailed: "failed",
     s.StepTimedOut: "timed_out",
     s.StepYielded: "yielded",
+    s.StepSuspended: "suspended",
     s.StepInterrupted: "interrupted",
     s.StepCancelled: "cancelled",
     s.StepSkipped: "skipped",

@@ -46,6 +46,7 @@ class Task(msgspec.Struct, frozen=True):
     allow_pickle: bool
     run_id: str
     gpus: tuple[int, ...]
+    waits: Mapping[str, Value | None]
 
 
 class Begun(msgspec.Struct, frozen=True):
@@ -157,6 +158,7 @@ def _pickled(attempt: Attempt, given: Given, serial: int) -> bytes:
         allow_pickle=attempt.allow_pickle,
         run_id=attempt.context.run_id,
         gpus=attempt.context.gpus,
+        waits=attempt.context.waits,
     )
     return pickle.dumps(partial(_serve, task))
 
@@ -318,6 +320,7 @@ def _serve(task: Task, channel: Channel) -> None:
         checkpoints=task.checkpoints,
         allow_pickle=task.allow_pickle,
         gpus=task.gpus,
+        waits=task.waits,
     )
     context.say = say
     words = threading.Thread(

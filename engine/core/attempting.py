@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...events import step as s
+from ...events.codec import NONE
 from ...events.machines import StepStatus
 from ...events.upcasters import Event
 from ...projections.run import Run
@@ -102,6 +103,32 @@ def hand_back(run: Run, command: c.Yield, now: int) -> list[Event]:
         return []
     name = run.graph.name(command.step)
     return [s.StepYielded(name, command.attempt, round(command.duration, 6))]
+
+
+def suspend(run: Run, command: c.Suspend, now: int) -> list[Event]:
+    """The handler waits; a signal that has come already wakes it at once."""
+    if current(run, command.step, command.attempt) is None:
+        return []
+    name, signal = run.graph.name(command.step), command.signal
+    due = None if command.seconds is None else now + int(command.seconds * 1e9)
+    event = s.StepSuspended(
+        name, command.attempt, command.key, round(command.duration, 6), due, signal
+    )
+    kept = run.state.signals.get(signal or "")
+    if kept:
+        return [event, s.StepWoken(name, command.key, signal, kept[0])]
+    return [event]
+
+
+def rouse(run: Run, command: c.Rouse, now: int) -> list[Event]:
+    """It is time for a suspended step, unless its alarm was set anew since."""
+    step = run.state.steps[command.step]
+    planned = run.state.suspended.get(command.step)
+    if planned != command.due or step.awaits is None or not goes_on(run):
+        return []
+    # What only slept gets an empty value, so that it differs from a signal that did not come.
+    value = NONE if step.signal is None else None
+    return [s.StepWoken(run.graph.name(command.step), step.awaits, value=value)]
 
 
 def cancelled(run: Run, command: c.Cancelled, now: int) -> list[Event]:

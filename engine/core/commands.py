@@ -33,7 +33,14 @@ class Expire(msgspec.Struct, frozen=True):
     """The run's deadline has come."""
 
 
-Control = Pause | Resume | Stop | Cancel
+class Signal(msgspec.Struct, frozen=True, tag=True):
+    """Hand a value to a step of the run that waits for it, now or later."""
+
+    name: str
+    value: Value
+
+
+Control = Pause | Resume | Stop | Cancel | Signal
 """Commands that anybody may send, through the inbox too."""
 
 
@@ -135,6 +142,24 @@ class Yield(msgspec.Struct, frozen=True):
     duration: float
 
 
+class Suspend(msgspec.Struct, frozen=True):
+    """An attempt waits for a signal, for ``seconds``, or for whichever comes first."""
+
+    step: int
+    attempt: int
+    key: str
+    duration: float
+    seconds: float | None = None
+    signal: str | None = None
+
+
+class Rouse(msgspec.Struct, frozen=True):
+    """The time of a suspended step is up."""
+
+    step: int
+    due: int
+
+
 class Cancelled(msgspec.Struct, frozen=True):
     """An attempt ended, or was given up, because of a cancel; ``how`` as in StepCancelled."""
 
@@ -157,5 +182,7 @@ Command = (
     | Report
     | Checkpoint
     | Yield
+    | Suspend
+    | Rouse
     | Cancelled
 )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from ...events import pipeline as p
+from ...events import step as s
 from ...events.machines import PIPELINE_TABLE, PipelineStatus
 from ...events.upcasters import Event
 from ...projections.run import Run
 from . import commands as c
+from .admission import goes_on
 from .failing import interrupted
 
 
@@ -26,11 +28,40 @@ def resume(run: Run, command: c.Resume, now: int) -> list[Event]:
     if run.status in (PipelineStatus.RUNNING, PipelineStatus.PENDING):
         return []
     due = {}
-    for i, planned in state.retrying.items():
+    alarms = {i: planned for i, planned in state.suspended.items() if planned}
+    for i, planned in (*state.retrying.items(), *alarms.items()):
         # The timer stood still since the run was halted, or since it was set, if that was later.
         frozen = now - max(state.halted_at, state.steps[i].ended_at)
         due[run.graph.name(i)] = planned + max(0, frozen)
-    return [_allowed(run, p.PipelineResumed(due), "resumed")]
+    kept = {name: len(values) for name, values in state.signals.items()}
+    return [_allowed(run, p.PipelineResumed(due), "resumed"), *_taken(run, kept)]
+
+
+def signal(run: Run, command: c.Signal, now: int) -> list[Event]:
+    """Keep a signal, or hand it to the step that has waited for it longest."""
+    received = p.SignalReceived(command.name, command.value)
+    events: list[Event] = [_allowed(run, received, "signalled")]
+    if goes_on(run) and command.name not in run.state.signals:
+        for i in run.state.suspended:
+            step = run.state.steps[i]
+            if step.signal == command.name and step.awaits is not None:
+                name = run.graph.name(i)
+                return [*events, s.StepWoken(name, step.awaits, command.name, command.value)]
+    return events
+
+
+def _taken(run: Run, kept: dict[str, int]) -> list[Event]:
+    """Signals that came while the run was halted, and who waits for them."""
+    events: list[Event] = []
+    for i in run.state.suspended:
+        step = run.state.steps[i]
+        name = step.signal
+        if name is not None and step.awaits is not None and kept.get(name):
+            values = run.state.signals[name]
+            value = values[len(values) - kept[name]]
+            kept[name] -= 1
+            events.append(s.StepWoken(run.graph.name(i), step.awaits, name, value))
+    return events
 
 
 def stop(run: Run, command: c.Stop, now: int) -> list[Event]:

@@ -75,6 +75,7 @@ _DECISIONS: dict[type[Any], Callable[[Run, Any, int], list[Event]]] = {
     c.Resume: controlling.resume,
     c.Stop: controlling.stop,
     c.Cancel: controlling.cancel,
+    c.Signal: controlling.signal,
     c.Claim: controlling.claim,
     c.Expire: controlling.expire,
     c.Start: attempting.start,
@@ -87,5 +88,7 @@ _DECISIONS: dict[type[Any], Callable[[Run, Any, int], list[Event]]] = {
     c.Report: attempting.report,
     c.Checkpoint: attempting.checkpoint,
     c.Yield: attempting.hand_back,
+    c.Suspend: attempting.suspend,
+    c.Rouse: attempting.rouse,
     c.Cancelled: attempting.cancelled,
 }

@@ -47,7 +47,14 @@ class Watch(msgspec.Struct, frozen=True):
     deadline: int
 
 
-Effect = Execute | Interrupt | Wake | Acquire | Watch
+class Alarm(msgspec.Struct, frozen=True):
+    """A suspended step that should be woken at ``due`` (ns)."""
+
+    step: int
+    due: int
+
+
+Effect = Execute | Interrupt | Wake | Acquire | Watch | Alarm
 
 
 def outstanding(run: Run, steps: Iterable[int] | None = None) -> Iterator[Effect]:
@@ -58,7 +65,7 @@ def outstanding(run: Run, steps: Iterable[int] | None = None) -> Iterator[Effect
     """
     state = run.state
     if steps is None:
-        steps = [*state.running, *state.retrying, *state.waiting]
+        steps = [*state.running, *state.retrying, *state.waiting, *state.suspended]
         if state.deadline and (state.status, "PipelineDeadlineExceeded") in PIPELINE_TABLE:
             yield Watch(state.deadline)
     for i in steps:
@@ -72,3 +79,7 @@ def outstanding(run: Run, steps: Iterable[int] | None = None) -> Iterator[Effect
             yield Wake(i, state.retrying[i])
         elif step.status is StepStatus.WAITING:
             yield Acquire(i, state.status == PipelineStatus.RUNNING)
+        elif step.status is StepStatus.SUSPENDED:
+            due = state.suspended[i]
+            if due and state.status == PipelineStatus.RUNNING:
+                yield Alarm(i, due)
