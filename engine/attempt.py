@@ -44,7 +44,7 @@ class Attempt(msgspec.Struct, frozen=True):
         closing: Set when the process gives up on writing.
         rules: What the engine was told of errors.
         executor: ``"thread"`` or ``"process"``.
-        fallback: Called instead of the handler, with step, a reader of its input, and context.
+        instead: Called instead of the handler, with step, a reader of ``inputs``, and context.
     """
 
     step: int
@@ -60,7 +60,7 @@ class Attempt(msgspec.Struct, frozen=True):
     closing: threading.Event
     rules: tuple[Rule, ...] = ()
     executor: str = "thread"
-    fallback: Callable[[Any, Callable[[], Any], Context], Any] | None = None
+    instead: Callable[[Any, Callable[[], Any], Context], Any] | None = None
 
 
 Report = Callable[[Command | None], None]
@@ -148,8 +148,8 @@ def _call(attempt: Attempt) -> Any:
     step = rebuild_step(attempt.definition, allow_pickle=_may_unpickle(attempt))
     step.handler = attempt.given.handler or step.handler
     step.when = attempt.given.when or step.when
-    if attempt.fallback is not None:
-        return attempt.fallback(step, partial(_input, attempt), attempt.context)
+    if attempt.instead is not None:
+        return attempt.instead(step, partial(_input, attempt), attempt.context)
     handler, when = registry.resolve(step), registry.condition(step)
     data = _input(attempt)
     if when is not None and not _holds(when, data):

@@ -56,6 +56,20 @@ class Attempts:
         if seconds is not None:
             fire = partial(self._timed_out, live, effect.step, flight, seconds)
             self._loop.timers.after(seconds, fire)
+        if attempt.definition.heartbeat_timeout is not None:
+            flight.context.heartbeat()
+            self._listen(live, effect.step, flight, attempt.definition.heartbeat_timeout)
+
+    def _listen(self, live: LiveRun, i: int, flight: InFlight, seconds: float) -> None:
+        """Give an attempt up that has shown no life for so many seconds."""
+        if live.in_flight.get(i) is not flight:
+            return
+        silent = (self._loop.clock.monotonic() - flight.context.beat_at) / 1e9
+        if silent < seconds:
+            again = partial(self._listen, live, i, flight, seconds)
+            self._loop.timers.after(seconds - silent, again)
+        else:
+            self._timed_out(live, i, flight, seconds, "has shown no life for")
 
     def _interrupt(self, live: LiveRun, effect: Interrupt) -> None:
         flight = live.in_flight.get(effect.step)
@@ -70,9 +84,12 @@ class Attempts:
         self._loop.timers.at(effect.due, partial(self._mature, live, effect.step, effect.due))
 
     def _mature(self, live: LiveRun, i: int, due: int) -> None:
-        if live.run.state.retrying.get(i) == due and self._loop.holds(live):
+        state = live.run.state
+        if not self._loop.holds(live) or due not in (state.retrying.get(i), state.undo_at):
+            return
+        if i in state.retrying:
             live.mature(i, due)
-            self._loop.touch(live)
+        self._loop.touch(live)
 
     def _watch(self, live: LiveRun, effect: Watch) -> None:
         if live.watched != effect.deadline:
@@ -133,11 +150,18 @@ class Attempts:
         if live is not None:
             self._record(live, command)
 
-    def _timed_out(self, live: LiveRun, i: int, flight: InFlight, seconds: float) -> None:
+    def _timed_out(
+        self,
+        live: LiveRun,
+        i: int,
+        flight: InFlight,
+        seconds: float,
+        said: str = "took longer than",
+    ) -> None:
         if live.in_flight.get(i) is not flight:
             return
         how = self._abandon(live, i, flight)
-        error = timed_out(flight.attempt, seconds, how)
+        error = timed_out(flight.attempt, seconds, how, said)
         self._record(live, c.TimeOut(i, flight.attempt, error, random.random(), seconds))
 
     def _give_up(self, live: LiveRun, i: int, flight: InFlight) -> None:

@@ -48,6 +48,8 @@ class PipelineBuilder:
         gpu: float = 0,
         disk_gb: float = 0,
         network_mbps: float = 0,
+        compensate: Handler | str | None = None,
+        heartbeat_timeout: float | None = None,
         **config: Any,
     ) -> Self:
         """Add a step. Every other keyword is its handler's configuration.
@@ -67,6 +69,10 @@ class PipelineBuilder:
             when: A function of the step's input, or its ``module:qualname``; if it returns
                 something false, the step is skipped, and what has no input but through it.
             resources: Amounts that must be free for the step to start, by type or id.
+            heartbeat_timeout: Seconds within which an attempt must show life, by progress, a
+                checkpoint or ``context.heartbeat()``.
+            compensate: A function of the step's output that undoes what it did, or its
+                ``module:qualname``; see ``on_failure="rollback"``.
             cpu_cores, memory_gb, gpu, disk_gb, network_mbps: The same for the usual types: cores,
                 10**9 bytes, devices (or a share of one), 10**9 bytes, 10**6 bits a second.
 
@@ -114,6 +120,8 @@ class PipelineBuilder:
             executor=executor,
             when=when,
             resources=asked,
+            compensate=compensate,
+            heartbeat_timeout=heartbeat_timeout,
         )
         return self
 

@@ -140,11 +140,12 @@ def describe(
     )
 
 
-def timed_out(attempt: int, seconds: float, how: str) -> ErrorInfo:
-    """What is recorded of an attempt that took longer than it may, and was killed or abandoned."""
+def timed_out(attempt: int, seconds: float, how: str, said: str) -> ErrorInfo:
+    """What is recorded of an attempt that took longer than it may, or ``said`` nothing for so long,
+    and was killed or abandoned."""
     return ErrorInfo(
         type="TimeoutError",
-        message=f"attempt {attempt} took longer than {seconds:g} s and was {how}",
+        message=f"attempt {attempt} {said} {seconds:g} s and was {how}",
         category="timeout",
         retryable=True,
     )

@@ -1,4 +1,4 @@
-"""What can be wrong with the conditions of steps; part of a validation."""
+"""What can be wrong with the conditions and the undoing of steps; part of a validation."""
 
 from __future__ import annotations
 
@@ -7,48 +7,64 @@ from inspect import iscoroutinefunction
 
 from ..events.errors import HandlerNotFound
 from .findings import Finding
-from .model import Given, Pipeline, PipelineStep, handler_reference
+from .model import Given, Handler, Pipeline, PipelineStep, handler_reference
 from .wellformed import is_reference
 
 
 def conditions(pipeline: Pipeline, executor: str = "thread") -> Iterator[Finding]:
-    """What is wrong, or worth a word, about the ``when`` of each step.
+    """What is wrong, or worth a word, about ``when`` and ``compensate`` of each step.
 
     Args:
         executor: How steps are executed that do not say so.
     """
     for step in pipeline.steps:
-        found = None if step.when is None else _finding(step, executor)
-        if found is not None:
-            name = step.name if isinstance(step.name, str) else None
-            yield Finding(*found, name)
+        name = step.name if isinstance(step.name, str) else None
+        if step.when is not None:
+            found = _unsendable(step, executor) or _finding("when", "condition", step.when)
+            if found is not None:
+                yield Finding(*found, name)
+        if step.compensate is not None:
+            found = _finding("compensate", "compensation", step.compensate)
+            if found is not None:
+                yield Finding(*found, name)
 
 
-def _finding(step: PipelineStep, executor: str) -> tuple[str, str] | None:
+def _unsendable(step: PipelineStep, executor: str) -> tuple[str, str] | None:
     when = step.when
-    if isinstance(when, str):
-        if not is_reference(when):
-            return "invalid_condition", f"when={when!r:.60} must be 'module:name' or a callable"
+    if isinstance(when, str) or not callable(when):
         return None
-    if not callable(when):
-        return "invalid_condition", f"when={when!r:.60} is not callable"
     if iscoroutinefunction(when):
         return "invalid_condition", "a condition must not be async: it is not waited for"
-    reference = handler_reference(when)
-    if reference is None:
-        if (step.executor or executor) == "process" and not is_sendable(Given(when=when)):
-            return "unsendable_condition", (
-                "the step runs in a process, where its condition cannot be found; define it at the "
-                "top level of a module, or use executor='thread'"
+    if handler_reference(when) is not None or (step.executor or executor) != "process":
+        return None
+    if is_sendable(Given(when=when)):
+        return None
+    return "unsendable_condition", (
+        "the step runs in a process, where its condition cannot be found; define it at the top "
+        "level of a module, or use executor='thread'"
+    )
+
+
+def _finding(option: str, role: str, function: Handler | str) -> tuple[str, str] | None:
+    if isinstance(function, str):
+        if not is_reference(function):
+            return (
+                f"invalid_{role}",
+                f"{option}={function!r:.60} must be 'module:name' or a callable",
             )
-        return "unrecoverable_condition", (
-            "the condition is a lambda, a closure or a method, so another process cannot recover "
+        return None
+    if not callable(function):
+        return f"invalid_{role}", f"{option}={function!r:.60} is not callable"
+    reference = handler_reference(function)
+    if reference is None:
+        return f"unrecoverable_{role}", (
+            f"the {role} is a lambda, a closure or a method, so another process cannot recover "
             "the run unless it is given the pipeline again; define it with def in a module"
         )
     if reference.startswith("__main__:"):
-        return "main_condition", (
-            f"the condition {reference} lives in the script, so only the same script can recover "
-            "the run; define it in a module"
+        return f"main_{role}", (
+            f"the {role} {reference} lives in the script, so only the same script can recover the "
+            "run; define it in a module"
         )
     return None
 

@@ -84,6 +84,8 @@ class Context:
         self.noticed_cancel = False
         """Whether the handler has seen that it is cancelled: what it returns then is partial."""
         self._clock = clock
+        self.beat_at = clock.monotonic()
+        """When it last showed life, monotonic ns."""
         self.report = report
         """Passes a report of progress on, for the engine."""
         self.save = save
@@ -103,6 +105,7 @@ class Context:
 
     def progress(self, done: float, total: float | None = None, message: str | None = None) -> None:
         """Say how far the step is. Cheap: at most one report a second is recorded."""
+        self.heartbeat()
         now = self._clock.monotonic()
         if now - self._reported_at < PROGRESS_INTERVAL:
             return
@@ -112,6 +115,11 @@ class Context:
         self.report(
             _finite("done", done), None if total is None else _finite("total", total), message
         )
+
+    def heartbeat(self) -> None:
+        """Show life, for a step with a ``heartbeat_timeout``. Cheap; :meth:`progress` and
+        :meth:`checkpoint` do it as well."""
+        self.beat_at = self._clock.monotonic()
 
     def metric(self, name: str, amount: float = 1) -> None:
         """Add to a counter of the run. Counts when the attempt completes.
@@ -147,6 +155,7 @@ class Context:
                 return None
             return decode(saved, self.artifacts, allow_pickle=self._allow_pickle)
         recorded = encode(value, self.artifacts, allow_pickle=self._allow_pickle)
+        self.heartbeat()
         self.save(key, recorded)
         self.checkpoints[key] = recorded
         return value

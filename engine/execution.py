@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from datetime import datetime
 from functools import partial
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ..events.errors import EngineClosed, LogError, PipelineError, PipelineValidationError
 from ..events.pipeline import Origin
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from .parallelism import ParallelismManager
     from .resources import ResourceScheduler
 
-OnFailure = Literal["stop", "continue"]
+OnFailure = Literal["stop", "continue", "rollback"]
 Executor = Literal["thread", "process"]
 
 
@@ -164,7 +164,9 @@ class ExecutionEngine(Controls):
             progress_callback: Called with every :class:`Progress`, in a thread of its own.
             priority: Among the runs of this engine, higher ones get free workers first.
             on_failure: ``"stop"``: nothing new starts after a failure; ``"continue"``: branches
-                that do not depend on the failed step go on.
+                that do not depend on the failed step go on; ``"rollback"``: as ``"stop"``, and what
+                completed steps did is undone by their ``compensate``, the last one first; also
+                after a cancel, or when the deadline has passed.
             deadline: Seconds from now, or a moment with its time zone, at which an unfinished run
                 fails, whatever it does then, paused or not.
             origin: Where the pipeline can be loaded from again, for whoever recovers the run.
@@ -205,8 +207,9 @@ class ExecutionEngine(Controls):
         this engine finds it. Arguments and errors are those of :meth:`execute_pipeline`.
         """
         loop = self._open().loop
-        if on_failure not in ("stop", "continue"):
-            raise ValueError(f"on_failure must be 'stop' or 'continue', not {on_failure!r}")
+        if on_failure not in get_args(OnFailure):
+            listing = "'stop', 'continue' or 'rollback'"
+            raise ValueError(f"on_failure must be {listing}, not {on_failure!r}")
         warnings = self._validate(pipeline)
         definition = define(pipeline, allow_pickle=self.allow_pickle)
         self._mention_unfinished(pipeline.name)

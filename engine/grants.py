@@ -131,6 +131,8 @@ class Grants:
         definition = live.run.graph.definition.steps[i]
         if not definition.resources and self._limited is False:
             return None
+        if live.run.state.undo or live.run.state.steps[i].fallback:
+            return None  # what runs instead of a handler is not what the amounts were declared for
         desk = self._desk_of(live.owner, definition)
         if desk is None:
             return None

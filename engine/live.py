@@ -181,6 +181,8 @@ class LiveRun:
 
     def next_step(self) -> int | None:
         """The step that should start first: ready, or with a retry that is due."""
+        if self.run.state.status == PipelineStatus.ROLLING_BACK:
+            return self.run.state.undo[-1] if self.run.state.undo else None
         retrying, matured, ready = self.run.state.retrying, self._matured, self.run.state.ready
         # A pause moves the due time, so what had matured before it has to mature again.
         while matured and retrying.get(matured[0][2]) != matured[0][1]:
@@ -211,8 +213,9 @@ class LiveRun:
         )
 
     def executor(self, i: int) -> str:
-        """Where a step's next attempt is carried out; a fallback in a thread, which has it."""
-        if self.run.state.steps[i].fallback:
+        """Where a step's next attempt is carried out; what runs instead of its handler, in a
+        thread, which has it."""
+        if self.run.state.steps[i].fallback or self.run.state.undo:
             return "thread"
         return self.run.graph.definition.steps[i].executor or self.owner.executor
 
@@ -223,10 +226,10 @@ class LiveRun:
             step=i,
             number=context.attempt,
             definition=definition,
-            inputs=self._inputs(i),
+            inputs=self._output(i) if self._undoes(i) else self._inputs(i),
             given=self._given(definition),
             rules=self.answers.rules,
-            fallback=self._fallback(i),
+            instead=self._undo(definition) if self._undoes(i) else self._fallback(i),
             policy=retry_policy(self.run, i),
             artifacts=context.artifacts,
             allow_pickle=self.run.state.allow_pickle,
@@ -262,6 +265,22 @@ class LiveRun:
                 self.warnings.append(warning)
                 logger().warning(warning, run=self.run.run_id)
         return given
+
+    def _undoes(self, i: int) -> bool:
+        return self.run.state.steps[i].status is StepStatus.COMPENSATING
+
+    def _output(self, i: int) -> Value:
+        output = self.run.state.steps[i].output
+        if output is None:
+            raise LogCorrupt(f"{self.run.stream}: no output of step {self.run.graph.name(i)!r}")
+        return output
+
+    def _undo(self, definition: StepDefinition) -> Callable[..., Any]:
+        """The undoing of a step, as the attempt at it."""
+        from .undo import undo  # few runs are rolled back
+
+        given = self.handlers.get(definition.name, _NOTHING).compensate
+        return partial(undo, given or definition.compensate or "")
 
     def _fallback(self, i: int) -> Callable[..., Any] | None:
         """The fallback that is the attempt at this step, if it has come to that."""

@@ -122,7 +122,8 @@ class Loop:
         self.timers.fire_due()
         self.ownership.look_around()
         for live in list(self._touched.values()):
-            self.record(live, settle(live.run, peak_memory()))
+            while events := settle(live.run, peak_memory()):
+                self.record(live, events)
         self._dispatch()
         self._commit()
         self._perform()

@@ -23,6 +23,7 @@ class Given(NamedTuple):
 
     handler: Handler | None = None
     when: Handler | None = None
+    compensate: Handler | None = None
 
 
 @dataclass
@@ -47,6 +48,11 @@ class PipelineStep:
             every attempt, where the step runs.
         resources: Amounts that must be free for the step to start, by type or id of a resource;
             see :class:`ResourceScheduler`.
+        heartbeat_timeout: Seconds within which an attempt must show life, by progress, a checkpoint
+            or ``context.heartbeat()``; None for no limit.
+        compensate: A function of the step's output, or its ``module:qualname``, that undoes what
+            the step did, when its run is rolled back; runs in a thread, and is retried as the step
+            is.
     """
 
     name: str
@@ -61,6 +67,8 @@ class PipelineStep:
     executor: str | None = None
     when: Handler | str | None = None
     resources: dict[str, float] = field(default_factory=dict)
+    compensate: Handler | str | None = None
+    heartbeat_timeout: float | None = None
 
 
 @dataclass
@@ -85,6 +93,7 @@ def given_by(step: PipelineStep) -> Given:
     return Given(
         step.handler if callable(step.handler) else None,
         step.when if callable(step.when) else None,
+        step.compensate if callable(step.compensate) else None,
     )
 
 
@@ -166,6 +175,8 @@ def _define_step(step: PipelineStep, plain: Callable[[Any, str], Any]) -> StepDe
         executor=step.executor,
         when=None if step.when is None else handler_reference(step.when) or "",
         resources=dict(step.resources),
+        compensate=None if step.compensate is None else handler_reference(step.compensate) or "",
+        heartbeat_timeout=step.heartbeat_timeout,
     )
 
 
@@ -198,6 +209,8 @@ def rebuild_step(step: StepDefinition, *, allow_pickle: bool = True) -> Pipeline
         executor=step.executor,
         when=step.when,
         resources=dict(step.resources),
+        compensate=step.compensate,
+        heartbeat_timeout=step.heartbeat_timeout,
     )
 
 
@@ -229,6 +242,8 @@ def known_options() -> Iterable[str]:
         "executor",
         "when",
         "resources",
+        "compensate",
+        "heartbeat_timeout",
         *RESOURCE_OPTIONS,
     )
 
@@ -264,7 +279,7 @@ def demand(resources: Mapping[str, float] | None, options: Mapping[str, float]) 
     return {name: amount for name, amount in asked.items() if amount != 0}
 
 
-RESERVED_OPTIONS = frozenset({"heartbeat_timeout", "compensate", "deadline", "cache"})
+RESERVED_OPTIONS = frozenset({"deadline", "cache"})
 """Names kept for options to come; using one is an error, not silently configuration."""
 
 _NO_ARTIFACTS = MemoryArtifacts()

@@ -118,6 +118,9 @@ def result_of(
 def _errors(run: Run) -> list[str]:
     state = run.state
     errors = [f"step {run.graph.name(i)!r}: {state.steps[i].error}" for i in state.failed]
+    if state.status == PipelineStatus.ROLLBACK_FAILED:
+        i = state.undo[-1]
+        errors.append(f"undoing step {run.graph.name(i)!r}: {state.steps[i].error}")
     return [str(state.cause), *errors] if state.late else errors
 
 

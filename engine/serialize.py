@@ -69,6 +69,8 @@ class _Step(msgspec.Struct, kw_only=True):
     gpu: float = 0
     disk_gb: float = 0
     network_mbps: float = 0
+    compensate: str | None = None
+    heartbeat_timeout: float | None = None
 
 
 class _Document(msgspec.Struct, kw_only=True):
@@ -147,6 +149,8 @@ def _step_plain(step: PipelineStep, place: str, allow_pickle: bool) -> dict[str,
         "executor": step.executor,
         "when": _reference(step, step.when, f"{place}.when", "condition"),
         "resources": step.resources,
+        "compensate": _reference(step, step.compensate, f"{place}.compensate", "compensation"),
+        "heartbeat_timeout": step.heartbeat_timeout,
     }
     plain: dict[str, Any] = {}
     for key, value in fields.items():
@@ -166,6 +170,8 @@ _DEFAULTS: dict[str, Any] = {
     "executor": None,
     "when": None,
     "resources": {},
+    "compensate": None,
+    "heartbeat_timeout": None,
 }
 
 
@@ -260,6 +266,8 @@ def _pipeline(document: _Document) -> Pipeline:
                 executor=step.executor,
                 when=step.when,
                 resources=_demand(step, number),
+                compensate=step.compensate,
+                heartbeat_timeout=step.heartbeat_timeout,
             )
         )
         before = [step.name]

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 _OPTIONS = ("strict", "known", "executor", "check_performance", "resource_scheduler")
 _WARNINGS = frozenset(
-    {"unrecoverable_handler", "main_handler", "unrecoverable_condition", "main_condition"}
+    f"{kind}_{role}"
+    for kind in ("unrecoverable", "main")
+    for role in ("handler", "condition", "compensation")
 )
 
 

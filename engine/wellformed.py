@@ -106,11 +106,13 @@ def _step_problems(step: PipelineStep) -> Iterator[str]:
         yield f"the configuration must be a dict with text as keys, not {short(step.config)}"
     if not _is_int(step.priority) or not -(2**63) <= step.priority < 2**63:
         yield f"the priority {short(step.priority)} must be a whole number of 64 bits"
-    if step.timeout is not None and not _is_seconds(step.timeout):
-        yield (
-            f"the timeout {short(step.timeout)} must be a number of seconds above 0, at most "
-            f"{MAX_SECONDS:.0e}, or None for no limit"
-        )
+    for option in ("timeout", "heartbeat_timeout"):
+        seconds = getattr(step, option)
+        if seconds is not None and not _is_seconds(seconds):
+            yield (
+                f"the {option} {short(seconds)} must be a number of seconds above 0, at most "
+                f"{MAX_SECONDS:.0e}, or None for no limit"
+            )
     if not isinstance(step.at_most_once, bool):
         yield f"at_most_once must be True or False, not {short(step.at_most_once)}"
     if step.executor not in (None, *EXECUTORS):

@@ -79,6 +79,9 @@ class StepDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
     when: str | None = None
     """``module:qualname`` of its condition; empty for one that can only be given."""
     resources: dict[str, float] = {}
+    heartbeat_timeout: float | None = None
+    compensate: str | None = None
+    """As ``when``, of what undoes it."""
 
 
 class PipelineDefinition(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -14,6 +14,8 @@ of an event; the table below is the only place that says what may happen. Whoeve
   that its handler waits for a time or a signal, without a worker. A failure is always recorded as
   FAILED first; a retry is a second event that says when, a fallback one that makes the step PENDING
   again, as does a lost owner, which interrupts it.
+* A **rollback** undoes completed steps, one by one, the last one first. It cannot be paused, and
+  after an undo that failed it only goes on undoing.
 * An **allocation** is REQUESTED, then HELD, then RELEASED; a **resource** is there or is not.
 * Some events of the pipeline imply transitions of many steps (cancelling 100,000 pending steps is
   one event). They stand in the step's table as well, under the pipeline's event.
@@ -43,12 +45,15 @@ class PipelineStatus(StrEnum):
     STOPPED = "stopped"
     CANCELLING = "cancelling"
     CANCELLED = "cancelled"
+    ROLLING_BACK = "rolling_back"
+    ROLLED_BACK = "rolled_back"
+    ROLLBACK_FAILED = "rollback_failed"
     COMPLETED = "completed"
     FAILED = "failed"
 
     @property
     def finished(self) -> bool:
-        """No event can follow, except the resumption of a failed run."""
+        """No event can follow, except the resumption of a failed run or rollback."""
         return self in _FINISHED
 
     @property
@@ -69,6 +74,9 @@ class StepStatus(StrEnum):
     FAILED = "failed"
     SKIPPED = "skipped"
     CANCELLED = "cancelled"
+    COMPENSATING = "compensating"
+    COMPENSATED = "compensated"
+    COMPENSATION_FAILED = "compensation_failed"
 
 
 class AllocationStatus(StrEnum):
@@ -89,8 +97,8 @@ class ResourceStatus(StrEnum):
 
 
 _P, _S, _A, _R = PipelineStatus, StepStatus, AllocationStatus, ResourceStatus
-_FINISHED = frozenset({_P.COMPLETED, _P.FAILED, _P.CANCELLED})
-_ACTIVE = frozenset({_P.RUNNING, _P.PAUSING, _P.STOPPING, _P.CANCELLING})
+_FINISHED = frozenset({_P.COMPLETED, _P.FAILED, _P.CANCELLED, _P.ROLLED_BACK, _P.ROLLBACK_FAILED})
+_ACTIVE = frozenset({_P.RUNNING, _P.PAUSING, _P.STOPPING, _P.CANCELLING, _P.ROLLING_BACK})
 
 NEW = "new"
 """The state before the first event of a stream."""
@@ -109,7 +117,17 @@ PIPELINE_ROWS: tuple[Row, ...] = (
     Row((_P.PENDING,), "PipelineClaimed", _P.RUNNING),
     # A takeover: another owner with a higher epoch; the state stays what it was.
     Row(
-        (_P.RUNNING, _P.PAUSING, _P.PAUSED, _P.STOPPING, _P.STOPPED, _P.CANCELLING, _P.FAILED),
+        (
+            _P.RUNNING,
+            _P.PAUSING,
+            _P.PAUSED,
+            _P.STOPPING,
+            _P.STOPPED,
+            _P.CANCELLING,
+            _P.FAILED,
+            _P.ROLLING_BACK,
+            _P.ROLLBACK_FAILED,
+        ),
         "PipelineClaimed",
         None,
     ),
@@ -134,6 +152,10 @@ PIPELINE_ROWS: tuple[Row, ...] = (
         None,
     ),
     Row((_P.CANCELLING,), "PipelineCancelled", _P.CANCELLED),
+    Row((_P.RUNNING, _P.PAUSING, _P.CANCELLING), "PipelineRollbackStarted", _P.ROLLING_BACK),
+    Row((_P.ROLLING_BACK,), "PipelineRolledBack", _P.ROLLED_BACK),
+    Row((_P.ROLLING_BACK,), "PipelineRollbackFailed", _P.ROLLBACK_FAILED),
+    Row((_P.ROLLBACK_FAILED,), "PipelineRollbackResumed", _P.ROLLING_BACK),
     Row((_P.RUNNING, _P.PAUSING), "PipelineCompleted", _P.COMPLETED),
     Row((_P.RUNNING, _P.PAUSING, _P.CANCELLING), "PipelineFailed", _P.FAILED),
 )
@@ -141,8 +163,8 @@ PIPELINE_ROWS: tuple[Row, ...] = (
 STEP_ROWS: tuple[Row, ...] = (
     Row((_S.PENDING, _S.RETRYING), "StepQueued", _S.WAITING),
     Row((_S.PENDING, _S.RETRYING, _S.WAITING), "StepStarted", _S.RUNNING),
-    Row((_S.RUNNING,), "StepProgressed", None),
-    Row((_S.RUNNING,), "StepCheckpointed", None),
+    Row((_S.RUNNING, _S.COMPENSATING), "StepProgressed", None),
+    Row((_S.RUNNING, _S.COMPENSATING), "StepCheckpointed", None),
     Row((_S.RUNNING,), "StepYielded", _S.PENDING),
     Row((_S.RUNNING,), "StepSuspended", _S.SUSPENDED),
     Row((_S.SUSPENDED,), "StepWoken", _S.PENDING),
@@ -154,9 +176,15 @@ STEP_ROWS: tuple[Row, ...] = (
     Row((_S.RUNNING,), "StepInterrupted", _S.PENDING),
     Row((_S.PENDING, _S.RETRYING, _S.RUNNING), "StepSkipped", _S.SKIPPED),
     Row((_S.RUNNING, _S.RETRYING), "StepCancelled", _S.CANCELLED),
+    Row((_S.COMPLETED,), "StepCompensationStarted", _S.COMPENSATING),
+    Row((_S.COMPENSATING,), "StepCompensated", _S.COMPENSATED),
+    Row((_S.COMPENSATING,), "StepCompensationFailed", _S.COMPENSATION_FAILED),
+    Row((_S.COMPENSATING,), "StepCompensationRetryScheduled", _S.COMPLETED),
+    Row((_S.COMPENSATING,), "StepInterrupted", _S.COMPLETED),
     # Implied for many steps at once by an event of their pipeline.
     Row((_S.PENDING, _S.RETRYING, _S.WAITING, _S.SUSPENDED), "PipelineCancelled", _S.CANCELLED),
     Row((_S.FAILED, _S.CANCELLED, _S.SKIPPED), "PipelineResumed", _S.PENDING),
+    Row((_S.COMPENSATION_FAILED,), "PipelineRollbackResumed", _S.COMPLETED),
 )
 
 ALLOCATION_ROWS: tuple[Row, ...] = (

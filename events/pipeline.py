@@ -28,7 +28,8 @@ class PipelineSubmitted(msgspec.Struct, frozen=True, omit_defaults=True):
         identity: Digest of the body without handler fingerprints: equal for the same pipeline.
         data: The input of the root steps.
         engine: The engine that submitted it.
-        on_failure: ``stop`` (nothing new starts) or ``continue`` (independent branches go on).
+        on_failure: ``stop`` (nothing new starts), ``continue`` (independent branches go on) or
+            ``rollback`` (as ``stop``; then what was done is undone).
         priority: Among runs of one engine, higher ones get free workers first.
         deadline: When it should be done, ns, UTC.
         parallelism: Most steps of this run in flight at once.
@@ -93,6 +94,29 @@ class PipelineStopped(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class PipelineCancelRequested(msgspec.Struct, frozen=True, omit_defaults=True):
     """What runs is interrupted, and the run ends for good."""
+
+
+class PipelineRollbackStarted(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What completed steps did is undone, the last one first; ``step`` and ``cause`` name the first
+    failure, if it was one."""
+
+    step: str = ""
+    cause: ErrorInfo | None = None
+
+
+class PipelineRolledBack(msgspec.Struct, frozen=True, omit_defaults=True):
+    """All is undone that could be."""
+
+
+class PipelineRollbackFailed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What ``step`` did could not be undone, nor was what came before it."""
+
+    step: str
+    cause: ErrorInfo
+
+
+class PipelineRollbackResumed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Undoing goes on, with the step that could not be undone."""
 
 
 class SignalReceived(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -160,6 +160,42 @@ class StepSkipped(msgspec.Struct, frozen=True, omit_defaults=True):
     attempt: int = 0
 
 
+class StepCompensationStarted(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An attempt to undo the step was handed to a worker."""
+
+    step: str
+    attempt: int
+    worker: str
+
+
+class StepCompensated(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the step did is undone, in ``duration`` seconds."""
+
+    step: str
+    attempt: int
+    duration: float
+
+
+class StepCompensationFailed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the step did could not be undone."""
+
+    step: str
+    attempt: int
+    error: ErrorInfo
+    duration: float | None = None
+
+
+class StepCompensationRetryScheduled(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The attempt to undo it failed, and another follows ``delay`` seconds later, at ``due``."""
+
+    step: str
+    attempt: int
+    error: ErrorInfo
+    retry: int
+    delay: float
+    due: int
+
+
 class StepCancelled(msgspec.Struct, frozen=True, omit_defaults=True):
     """The attempt was cancelled: ``how`` is ``cooperative`` (it noticed and ended), ``killed`` (its
     process was) or ``abandoned`` (its thread cannot be killed, goes on, and whatever it returns is

@@ -24,6 +24,10 @@ PipelineEvent = (
     | pipeline.PipelineStopRequested
     | pipeline.PipelineStopped
     | pipeline.PipelineCancelRequested
+    | pipeline.PipelineRollbackStarted
+    | pipeline.PipelineRolledBack
+    | pipeline.PipelineRollbackFailed
+    | pipeline.PipelineRollbackResumed
     | pipeline.SignalReceived
     | pipeline.PipelineDeadlineExceeded
     | pipeline.PipelineCancelled
@@ -45,6 +49,10 @@ StepEvent = (
     | step.StepFallbackScheduled
     | step.StepInterrupted
     | step.StepSkipped
+    | step.StepCompensationStarted
+    | step.StepCompensated
+    | step.StepCompensationFailed
+    | step.StepCompensationRetryScheduled
     | step.StepCancelled
 )
 Event = PipelineEvent | StepEvent

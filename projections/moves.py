@@ -29,7 +29,7 @@ def taken(run: Run, i: int) -> None:
     for j in run.graph.dependencies[i]:
         before = run.state.steps[j]
         before.takers -= 1
-        if not before.takers:
+        if not before.takers and run.graph.definition.steps[j].compensate is None:
             before.output = None  # its last dependent has taken it
 
 

@@ -73,6 +73,30 @@ def _reset(run: Run, i: int, step: StepState) -> None:
         moves.make_ready(run, i)
 
 
+def _rolling_back(run: Run, event: p.PipelineRollbackStarted, at: int) -> None:
+    state, steps = run.state, run.graph.definition.steps
+    state.halted_at = state.halted_at or at
+    state.cause = event.cause or state.cause
+    done = [i for i, step in enumerate(state.steps) if step.status is StepStatus.COMPLETED]
+    state.undo = sorted(
+        (i for i in done if steps[i].compensate is not None), key=lambda i: state.steps[i].version
+    )
+    for i in state.undo:
+        state.steps[i].retries = state.steps[i].interruptions = 0
+
+
+def _rollback_failed(run: Run, event: p.PipelineRollbackFailed, at: int) -> None:
+    run.state.ended_at = at
+
+
+def _rollback_resumed(run: Run, event: p.PipelineRollbackResumed, at: int) -> None:
+    run.state.ended_at = 0
+    for step in run.state.steps:
+        if (step.status, "PipelineRollbackResumed") in STEP_TABLE:
+            step.status = STEP_TABLE[step.status, "PipelineRollbackResumed"]
+            step.retries = step.interruptions = 0
+
+
 def _signalled(run: Run, event: p.SignalReceived, at: int) -> None:
     run.state.signals.setdefault(event.name, []).append(event.value)
 
@@ -82,7 +106,9 @@ def _deadline_exceeded(run: Run, event: p.PipelineDeadlineExceeded, at: int) -> 
     run.state.late = True
 
 
-def _ended(run: Run, event: p.PipelineCompleted | p.PipelineStopped, at: int) -> None:
+def _ended(
+    run: Run, event: p.PipelineCompleted | p.PipelineStopped | p.PipelineRolledBack, at: int
+) -> None:
     state = run.state
     state.ended_at = at
     state.memory = getattr(event, "memory", None)
@@ -117,6 +143,10 @@ PIPELINE_FOLDS: dict[type[Any], Callable[[Run, Any, int], None]] = {
     p.PipelineResumed: _resumed,
     p.PipelineStopRequested: _halted,
     p.PipelineStopped: _ended,
+    p.PipelineRollbackStarted: _rolling_back,
+    p.PipelineRolledBack: _ended,
+    p.PipelineRollbackFailed: _rollback_failed,
+    p.PipelineRollbackResumed: _rollback_resumed,
     p.SignalReceived: _signalled,
     p.PipelineDeadlineExceeded: _deadline_exceeded,
     p.PipelineCancelled: _run_cancelled,

@@ -102,8 +102,8 @@ class Run:
         status = STEP_TABLE.get((step.status, type(event).__name__))
         if status is None:
             raise self._illegal(f"step {event.step!r}", step.status, event)
-        starts = isinstance(event, s.StepStarted)
-        if (starts or step.status is StepStatus.RUNNING) and event.attempt != step.attempt + starts:
+        starts = isinstance(event, s.StepStarted | s.StepCompensationStarted)
+        if (starts or step.status in _IN_FLIGHT) and event.attempt != step.attempt + starts:
             subject = f"attempt {event.attempt} of step {event.step!r}"
             raise self._illegal(subject, f"{step.status}, attempt {step.attempt}", event)
         step.status = status
@@ -130,7 +130,9 @@ _STEPS_MOVE_IN = frozenset(
         PipelineStatus.PAUSING,
         PipelineStatus.STOPPING,
         PipelineStatus.CANCELLING,
+        PipelineStatus.ROLLING_BACK,
     }
 )
+_IN_FLIGHT = (StepStatus.RUNNING, StepStatus.COMPENSATING)
 
 __all__ = ["FOLD", "Run", "RunState", "StepState"]

@@ -72,6 +72,10 @@ class RunState(msgspec.Struct):
     halted_at: int = 0
     """When a pause, stop or failure halted the retry timers; 0 while they run."""
     cause: ErrorInfo | None = None
+    undo: list[int] = []
+    """Completed steps that a rollback has to undo, the next one last."""
+    undo_at: int = 0
+    """When (ns) the next one may be tried again; 0: now."""
     late: bool = False
     """Its deadline has passed."""
     memory: float | None = None

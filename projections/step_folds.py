@@ -130,7 +130,8 @@ def _interrupted(
 ) -> None:
     moves.over(run, i, step, at)
     step.interruptions += 1
-    moves.make_ready(run, i)
+    if step.status is StepStatus.PENDING:  # else its undoing was interrupted
+        moves.make_ready(run, i)
 
 
 def _skipped(
@@ -144,6 +145,46 @@ def _skipped(
         step.error, step.checkpoints, step.waits = None, {}, {}
         moves.passed_over(run, i)
     moves.drop_stale(run)
+
+
+def _compensation_started(
+    run: Run, event: s.StepCompensationStarted, i: int, step: StepState, version: int, at: int
+) -> None:
+    step.attempt = event.attempt
+    step.started_at = at
+    run.state.running[i] = event.attempt
+    run.state.undo_at = 0
+
+
+def _compensated(
+    run: Run, event: s.StepCompensated, i: int, step: StepState, version: int, at: int
+) -> None:
+    moves.over(run, i, step, at)
+    step.output = step.error = None
+    step.checkpoints = {}
+    run.state.undo.pop()
+
+
+def _compensation_failed(
+    run: Run, event: s.StepCompensationFailed, i: int, step: StepState, version: int, at: int
+) -> None:
+    moves.over(run, i, step, at)
+    step.error = event.error
+
+
+def _compensation_retried(
+    run: Run,
+    event: s.StepCompensationRetryScheduled,
+    i: int,
+    step: StepState,
+    version: int,
+    at: int,
+) -> None:
+    moves.over(run, i, step, at)
+    step.error = event.error
+    step.retries = event.retry
+    step.interruptions = 0
+    run.state.undo_at = event.due
 
 
 def _cancelled(
@@ -171,4 +212,8 @@ STEP_FOLDS: dict[type[Any], Callable[[Run, Any, int, StepState, int, int], None]
     s.StepInterrupted: _interrupted,
     s.StepSkipped: _skipped,
     s.StepCancelled: _cancelled,
+    s.StepCompensationStarted: _compensation_started,
+    s.StepCompensated: _compensated,
+    s.StepCompensationFailed: _compensation_failed,
+    s.StepCompensationRetryScheduled: _compensation_retried,
 }

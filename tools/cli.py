@@ -47,8 +47,9 @@ def cli(context: click.Context) -> None:
 @click.option("--name", metavar="NAME", help="Another name for the pipeline.")
 @settings_option
 @click.option(
-    "--on-failure", type=click.Choice(["stop", "continue"]), default="stop",
-    help="After a failure start nothing more, or go on with branches that do not depend on it.",
+    "--on-failure", type=click.Choice(["stop", "continue", "rollback"]), default="stop",
+    help="After a failure start nothing more, or go on with branches that do not depend on it, or "
+    "undo what was done.",
 )  # fmt: skip
 @click.option("--priority", type=int, default=0, metavar="N", help="Recorded with the run.")
 @click.option("--output", metavar="FILE", help="Write the output here, as JSON if it has a form.")

@@ -65,6 +65,10 @@ class Progressed(msgspec.Struct, frozen=True):
     arguments: tuple[float, float | None, str | None]
 
 
+class Beat(msgspec.Struct, frozen=True):
+    """The attempt shows life."""
+
+
 class Logged(msgspec.Struct, frozen=True):
     """A message of the handler's logger."""
 
@@ -194,6 +198,8 @@ def _converse(worker: WorkerProcess, attempt: Attempt, task: bytes, serial: int)
                 continue
             if isinstance(message, Progressed):
                 context.report(*message.arguments)
+            elif isinstance(message, Beat):
+                context.heartbeat()
             elif isinstance(message, Logged):
                 getattr(context.log, message.level)(**message.values)
             else:
@@ -224,11 +230,21 @@ def _answer(context: Context, message: Put | Get | Saved) -> Any:
 
 # The worker's side
 
+BEAT_INTERVAL = 100_000_000
+"""Least nanoseconds between two signs of life that are passed on."""
+
 
 class RemoteContext(Context):
     """The context in a worker process: what it is told goes to the engine's process."""
 
     say: Callable[[Any], None]
+
+    def heartbeat(self) -> None:
+        """Passed on ten times a second at most."""
+        before = self.beat_at
+        if self._clock.monotonic() - before >= BEAT_INTERVAL:
+            super().heartbeat()
+            self.say(Beat())
 
     @property
     def log(self) -> Any:

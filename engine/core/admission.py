@@ -9,17 +9,24 @@ from ...projections.run import Run, StepState
 
 def is_failing(run: Run) -> bool:
     """Whether a failure forbids starting anything more."""
-    return bool(run.state.failed) and run.state.on_failure == "stop"
+    return bool(run.state.failed) and run.state.on_failure != "continue"
 
 
 def may_start(run: Run) -> bool:
     """Whether the run admits another step in flight."""
     state = run.state
+    if state.status == PipelineStatus.ROLLING_BACK:  # one after the other
+        return bool(state.undo) and not state.running and not is_stuck(run)
     if not goes_on(run):
         return False
     # Who has got resources starts at once, so that those who wait for some count as well.
     cap = state.parallelism
     return cap is None or len(state.running) + len(state.waiting) < cap
+
+
+def is_stuck(run: Run) -> bool:
+    """Whether a rollback has come to a step that could not be undone."""
+    return run.state.steps[run.state.undo[-1]].status is StepStatus.COMPENSATION_FAILED
 
 
 def goes_on(run: Run) -> bool:
@@ -36,4 +43,4 @@ def retry_policy(run: Run, i: int) -> RetryPolicy | None:
 def current(run: Run, i: int, attempt: int) -> StepState | None:
     """The step, if that attempt is the one in flight; else its outcome comes too late."""
     step = run.state.steps[i]
-    return step if step.status is StepStatus.RUNNING and step.attempt == attempt else None
+    return step if i in run.state.running and step.attempt == attempt else None

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from ...events import step as s
 from ...events.codec import NONE
-from ...events.machines import StepStatus
+from ...events.machines import PipelineStatus, StepStatus
 from ...events.upcasters import Event
 from ...projections.run import Run
 from . import commands as c
+from . import undoing
 from .admission import current, goes_on, may_start
 
 
 def start(run: Run, command: c.Start, now: int) -> list[Event]:
     """Hand a step to a worker."""
+    if run.state.status == PipelineStatus.ROLLING_BACK:
+        return undoing.start(run, command, now)
     step = run.state.steps[command.step]
     waits = step.status is StepStatus.WAITING
     admitted = goes_on(run) if waits else may_start(run)
@@ -69,6 +72,8 @@ def complete(run: Run, command: c.Complete, now: int) -> list[Event]:
     """An attempt returned."""
     if current(run, command.step, command.attempt) is None:
         return []
+    if undoing.is_undone(run, command.step):
+        return undoing.complete(run, command)
     return [
         s.StepCompleted(
             run.graph.name(command.step),
@@ -102,6 +107,8 @@ def hand_back(run: Run, command: c.Yield, now: int) -> list[Event]:
     if current(run, command.step, command.attempt) is None:
         return []
     name = run.graph.name(command.step)
+    if undoing.is_undone(run, command.step):
+        return [s.StepInterrupted(name, command.attempt)]
     return [s.StepYielded(name, command.attempt, round(command.duration, 6))]
 
 
@@ -109,6 +116,8 @@ def suspend(run: Run, command: c.Suspend, now: int) -> list[Event]:
     """The handler waits; a signal that has come already wakes it at once."""
     if current(run, command.step, command.attempt) is None:
         return []
+    if undoing.is_undone(run, command.step):
+        return undoing.fail(run, command.step, undoing.WAITS, 0.0, now, command.duration)
     name, signal = run.graph.name(command.step), command.signal
     due = None if command.seconds is None else now + int(command.seconds * 1e9)
     event = s.StepSuspended(

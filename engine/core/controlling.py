@@ -25,8 +25,10 @@ def pause(run: Run, command: c.Pause, now: int) -> list[Event]:
 def resume(run: Run, command: c.Resume, now: int) -> list[Event]:
     """Go on; timers that stood still get new due times."""
     state = run.state
-    if run.status in (PipelineStatus.RUNNING, PipelineStatus.PENDING):
+    if run.status in (PipelineStatus.RUNNING, PipelineStatus.PENDING, PipelineStatus.ROLLING_BACK):
         return []
+    if run.status is PipelineStatus.ROLLBACK_FAILED:
+        return [p.PipelineRollbackResumed()]
     due = {}
     alarms = {i: planned for i, planned in state.suspended.items() if planned}
     for i, planned in (*state.retrying.items(), *alarms.items()):

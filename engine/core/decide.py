@@ -17,7 +17,7 @@ from ...events.machines import PipelineStatus
 from ...events.upcasters import Event
 from ...events.values import ErrorInfo, ErrorSeverity
 from ...projections.run import Run
-from . import attempting, controlling, failing
+from . import attempting, controlling, failing, undoing
 from . import commands as c
 from .admission import is_failing
 
@@ -38,7 +38,9 @@ def settle(run: Run, memory: float | None = None) -> list[Event]:
         return []
     match state.status:
         case PipelineStatus.CANCELLING:
-            return [_too_late(run, memory)] if state.late else [p.PipelineCancelled()]
+            return [_given_up(run, memory)]
+        case PipelineStatus.ROLLING_BACK:
+            return undoing.settle(run)
         case PipelineStatus.STOPPING:
             return [p.PipelineStopped()]
         case PipelineStatus.RUNNING | PipelineStatus.PAUSING:
@@ -56,18 +58,30 @@ def _ending(run: Run, memory: float | None) -> Event:
         cause = state.steps[first].error
         assert cause is not None  # the fold keeps the error of every failed step
         cause = replace(cause, traceback=None)  # which the step's own event has
+        if state.on_failure == "rollback":
+            return p.PipelineRollbackStarted(run.graph.name(first), cause)
         return p.PipelineFailed(run.graph.name(first), cause, len(state.failed), memory)
     return p.PipelineCompleted(tuple(state.steps[i].version for i in run.graph.sinks), memory)
 
 
-def _too_late(run: Run, memory: float | None) -> Event:
-    cause = ErrorInfo(
+def _given_up(run: Run, memory: float | None) -> Event:
+    """The end of a run that was cancelled, or too late."""
+    cause = _too_late(run) if run.state.late else None
+    if run.state.on_failure == "rollback":
+        return p.PipelineRollbackStarted(cause=cause)
+    if cause is None:
+        return p.PipelineCancelled()
+    return p.PipelineFailed("", cause, len(run.state.failed), memory)
+
+
+def _too_late(run: Run) -> ErrorInfo:
+    left = len(run.state.steps) - run.state.completed - run.state.skipped
+    return ErrorInfo(
         type="semantica.pipeline.DeadlineExceeded",
-        message=f"the deadline passed with {run.state.unfinished} steps unfinished",
+        message=f"the deadline passed with {left} steps unfinished",
         category="timeout",
         severity=ErrorSeverity.HIGH,
     )
-    return p.PipelineFailed("", cause, len(run.state.failed), memory)
 
 
 _DECISIONS: dict[type[Any], Callable[[Run, Any, int], list[Event]]] = {

@@ -66,15 +66,21 @@ def outstanding(run: Run, steps: Iterable[int] | None = None) -> Iterator[Effect
     state = run.state
     if steps is None:
         steps = [*state.running, *state.retrying, *state.waiting, *state.suspended]
+        steps += state.undo[-1:]
         if state.deadline and (state.status, "PipelineDeadlineExceeded") in PIPELINE_TABLE:
             yield Watch(state.deadline)
     for i in steps:
         step = state.steps[i]
-        if step.status is StepStatus.RUNNING:
+        if step.status is StepStatus.COMPENSATING:
+            yield Execute(i, step.attempt)
+        elif step.status is StepStatus.RUNNING:
             if state.status == PipelineStatus.CANCELLING:
                 yield Interrupt(i, step.attempt)
             else:
                 yield Execute(i, step.attempt, state.status != PipelineStatus.RUNNING)
+        elif step.status is StepStatus.COMPLETED:
+            if state.undo_at and state.undo[-1] == i:
+                yield Wake(i, state.undo_at)
         elif step.status is StepStatus.RETRYING and state.status == PipelineStatus.RUNNING:
             yield Wake(i, state.retrying[i])
         elif step.status is StepStatus.WAITING:

@@ -11,6 +11,7 @@ from ...events.upcasters import Event
 from ...events.values import ErrorInfo, ErrorSeverity
 from ...projections.run import Run
 from . import commands as c
+from . import undoing
 from .admission import current, retry_policy
 from .retry import retry_in
 
@@ -22,6 +23,9 @@ def fail(run: Run, command: c.Fail, now: int) -> list[Event]:
     """An attempt raised, or was lost with its worker."""
     if current(run, command.step, command.attempt) is None:
         return []
+    if undoing.is_undone(run, command.step):
+        seconds = command.duration or 0.0
+        return undoing.fail(run, command.step, command.error, command.draw, now, seconds)
     lost = command.error.type == _WORKER_LOST  # its category is what a handler of failures says
     error = _cut_off(run, command.step, command.error) if lost else command.error
     error = _answering(run, command.step, error)
@@ -34,6 +38,9 @@ def time_out(run: Run, command: c.TimeOut, now: int) -> list[Event]:
     """An attempt took too long."""
     if current(run, command.step, command.attempt) is None:
         return []
+    if undoing.is_undone(run, command.step):
+        seconds = command.duration or 0.0
+        return undoing.fail(run, command.step, command.error, command.draw, now, seconds)
     error = _answering(run, command.step, _cut_off(run, command.step, command.error))
     name = run.graph.name(command.step)
     event = s.StepTimedOut(name, command.attempt, error, command.duration)
@@ -53,9 +60,11 @@ def deny(run: Run, command: c.Deny, now: int) -> list[Event]:
 def interrupted(run: Run, i: int, now: int, skipped: set[int]) -> list[Event]:
     """An attempt was lost with its owner."""
     definition, step = run.graph.definition.steps[i], run.state.steps[i]
-    if not definition.at_most_once and step.interruptions + 1 < MAX_INTERRUPTIONS:
+    undone = undoing.is_undone(run, i)
+    once = definition.at_most_once and not undone
+    if not once and step.interruptions + 1 < MAX_INTERRUPTIONS:
         return [s.StepInterrupted(definition.name, step.attempt)]
-    if definition.at_most_once:
+    if once:
         told = _ONCE
     else:
         told = f"this was the {MAX_INTERRUPTIONS}rd time in a row: it may be what kills its process"
@@ -65,6 +74,8 @@ def interrupted(run: Run, i: int, now: int, skipped: set[int]) -> list[Event]:
         category="worker_lost",
         severity=ErrorSeverity.HIGH,
     )
+    if undone:
+        return [s.StepCompensationFailed(definition.name, step.attempt, error)]
     error = _answering(run, i, error)
     failed = s.StepFailed(definition.name, step.attempt, error)
     return [failed, *_after_failure(run, i, error, 0.0, now, skipped)]
