@@ -227,6 +227,7 @@ class ExecutionEngine(Controls):
             answers=answers,
             allow_pickle=self.allow_pickle,
             origin=origin,
+            warnings=warnings,
         )
         submission = Submission(
             run_id=checked_id(run_id) if run_id is not None else new_id(),
@@ -236,7 +237,6 @@ class ExecutionEngine(Controls):
             handlers=handlers_of(pipeline),
             answers=answers,
             actor=actor(),
-            warnings=warnings,
         )
         waiter = self._waiter(submission.run_id, progress_callback)
         self._post(loop, partial(loop.ownership.submit, self._owner, submission, waiter))
@@ -264,6 +264,14 @@ class ExecutionEngine(Controls):
         )
         if not result.valid:
             raise PipelineValidationError(pipeline.name, result.errors)
+        without = [one.step for one in result.warnings if one.code == "no_handler"]
+        if without:
+            shown = ", ".join(map(str, without[:10])) + ", ..." * (len(without) > 10)
+            logger().warning(
+                "steps without a handler pass their input through",
+                pipeline=pipeline.name,
+                steps=shown,
+            )
         return list(result.warnings)
 
     @property

@@ -139,6 +139,7 @@ class LiveRun:
         """What is done about failures; of a run that was begun here, as it was then."""
         self.waiters: list[Waiter] = []
         self.warnings: list[str] = []
+        """What was odd since this process has it; the run's own are in its state."""
         self.queued = False
         self.watched = 0
         """The deadline that a timer is set for, ns."""
@@ -150,7 +151,6 @@ class LiveRun:
         """It is a new run, that somebody in this process asked for."""
         self.submission = submission
         self.answers = submission.answers
-        self.warnings = submission.warnings
 
     def record(self, events: list[Event], actor: str, now: int) -> None:
         """Fold the turn's events; they are committed, or the run forgotten, before it ends."""

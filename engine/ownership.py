@@ -216,7 +216,7 @@ class Ownership:
         if row is None:
             raise RunNotFound(f"no run {run_id!r} in {self._store.location}")
         run = load_run(self._store, run_id)
-        if self._owned(row):
+        if self._owned(row) or (row.status.active and isinstance(command, c.Signal)):
             decide(run, command, self._loop.now)  # refused here rather than in the owner's log
             text = msgspec.json.encode(command)
             self._store.send(row.stream, text, actor=actor, at=self._loop.now)

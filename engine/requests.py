@@ -29,7 +29,6 @@ class Submission(msgspec.Struct, frozen=True):
     handlers: Mapping[str, Given]
     answers: Answers
     actor: str
-    warnings: list[str]
 
 
 class Unfinished(msgspec.Struct, frozen=True):

@@ -107,7 +107,7 @@ def result_of(
         run_id=run.run_id,
         status=run.status,
         errors=_errors(run),
-        warnings=list(warnings or ()),
+        warnings=[*state.warnings, *(warnings or ())],
         metrics=metrics(run, now),
         metadata={"pipeline": state.name, **_metadata(run, artifacts)},
         load_output=load,

@@ -12,6 +12,9 @@ from ..events.pipeline import Origin, PipelineSubmitted
 from .failure import Answers
 from .model import Given, Pipeline, definition_bytes, given_by
 
+MAX_WARNINGS = 100
+"""Warnings about a pipeline that are recorded."""
+
 
 def submitted(
     definition: PipelineDefinition,
@@ -27,6 +30,7 @@ def submitted(
     answers: Answers,
     allow_pickle: bool,
     origin: Origin | None,
+    warnings: list[str],
 ) -> PipelineSubmitted:
     """The event; what is too large for it is an artifact, durable on return.
 
@@ -54,6 +58,7 @@ def submitted(
         fallbacks={kind: fallbacks[kind].reference for kind in types if kind in fallbacks},
         allow_pickle=allow_pickle,
         origin=origin,
+        warnings=tuple(map(str, warnings[:MAX_WARNINGS])),
     )
 
 

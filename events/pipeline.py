@@ -39,6 +39,7 @@ class PipelineSubmitted(msgspec.Struct, frozen=True, omit_defaults=True):
             that can only be given.
         allow_pickle: Whether values may be recorded as pickles.
         origin: Where the pipeline came from, if it was loaded from somewhere.
+        warnings: What was odd about the pipeline.
     """
 
     name: str
@@ -55,6 +56,7 @@ class PipelineSubmitted(msgspec.Struct, frozen=True, omit_defaults=True):
     allow_pickle: bool = True
     deadline: int | None = None
     origin: Origin | None = None
+    warnings: tuple[str, ...] = ()
 
 
 class PipelineClaimed(msgspec.Struct, frozen=True, omit_defaults=True):

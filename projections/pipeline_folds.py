@@ -27,6 +27,7 @@ def _submitted(run: Run, event: p.PipelineSubmitted, at: int) -> None:
     state.policies = event.policies
     state.fallbacks = event.fallbacks
     state.allow_pickle = event.allow_pickle
+    state.warnings = event.warnings
     state.submitted_at = at
     state.steps = [
         StepState(remaining=len(before), takers=len(after))

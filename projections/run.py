@@ -99,6 +99,9 @@ class Run:
         if self.state.status not in _STEPS_MOVE_IN:
             raise self._illegal("pipeline", self.state.status, event)
         step = self.state.steps[i]
+        undoes = step.status is StepStatus.COMPENSATING or type(event) is s.StepCompensationStarted
+        if undoes != (self.state.status == PipelineStatus.ROLLING_BACK):
+            raise self._illegal("pipeline", self.state.status, event)
         status = STEP_TABLE.get((step.status, type(event).__name__))
         if status is None:
             raise self._illegal(f"step {event.step!r}", step.status, event)

@@ -66,6 +66,7 @@ class RunState(msgspec.Struct):
     policies: dict[str, RetryPolicy] = {}
     fallbacks: dict[str, str] = {}
     allow_pickle: bool = True
+    warnings: tuple[str, ...] = ()
     submitted_at: int = 0
     started_at: int = 0
     ended_at: int = 0

@@ -36,13 +36,23 @@ SHARES = (
     (StepStatus.FAILED, 1 / 4),
     (StepStatus.RUNNING, 1 / 2),
     (StepStatus.RETRYING, 1 / 4),
+    (StepStatus.COMPENSATION_FAILED, 1 / 4),
+    (StepStatus.COMPENSATING, 1 / 4),
+    (StepStatus.SUSPENDED, 1 / 4),
     (StepStatus.WAITING, 1 / 6),
+    (StepStatus.COMPENSATED, 1 / 8),
     (StepStatus.PENDING, 1 / 6),
     (StepStatus.CANCELLED, 1 / 8),
     (StepStatus.SKIPPED, 1 / 8),
 )
 """How much of the room the steps in each state may take; completed ones come last."""
-WORDS = {"pending": "waiting", "waiting": "queued"}
+WORDS = {
+    "pending": "waiting",
+    "waiting": "queued",
+    "compensating": "undoing",
+    "compensated": "undone",
+    "compensation_failed": "not undone",
+}
 """What people call some of the states: all that is pending waits, some of it in a queue."""
 
 

@@ -253,6 +253,30 @@ def cancel(run: str, log: str | None, as_json: bool) -> int:
     return _control(log, run, as_json, "cancel")
 
 
+@cli.command(short_help="Send a signal to a step that waits for it.")
+@one_run()
+@click.argument("name")
+@click.argument("value", required=False)
+@common
+def signal(run: str, name: str, value: str | None, log: str | None, as_json: bool) -> int:
+    """Send the signal NAME to RUN, for the step that waits for it, or will.
+
+    VALUE is JSON, or @FILE of JSON; without it, null is sent.
+
+    \b
+    Examples:
+      semantica-pipeline signal nightly approve true
+      semantica-pipeline signal 0197c2 corrections @corrections.json
+    """
+    from .executing import send_signal
+
+    with opened(log) as opened_log:
+        row = find(opened_log.store, run, for_control=True)
+        row = send_signal(opened_log, row, name, value)
+        show_control(opened_log.store, row, True, as_json)
+    return 0
+
+
 # Asking and checking
 
 for _command in (*asking.COMMANDS, *checking.COMMANDS):

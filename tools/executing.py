@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..engine.configuration import PipelineConfig
-from ..engine.core.commands import Control, Resume
+from ..engine.core.commands import Control, Resume, Signal
 from ..engine.core.decide import decide
 from ..engine.execution import ExecutionEngine
 from ..engine.model import Given, Pipeline, PipelineStep, given_by
 from ..engine.result import PipelineFuture
 from ..engine.steps import registry
+from ..events.codec import encode
 from ..events.directory import RunRow
 from ..events.errors import HandlerNotFound
 from ..events.machines import PipelineStatus, StepStatus
@@ -29,7 +30,7 @@ from . import origins
 from .attending import Ended, Interrupts, attend
 from .finding import Log, holder
 from .follow import Follower
-from .loading import add_path, load
+from .loading import add_path, load, parse_data
 from .show import show_result, write_output
 from .terminal import BadInput, clean, complain, silence
 
@@ -275,6 +276,20 @@ def send(log: Log, row: RunRow, command: Control, expected: Sequence[PipelineSta
     """
     if not check_admitted(log.store, row, command):
         return row
+    return _sent(log, row, command, expected)
+
+
+def send_signal(log: Log, row: RunRow, name: str, value: str | None) -> RunRow:
+    """Send a signal, with the value of a JSON text. Raises Refused or BadInput."""
+    if not name or not name.isprintable():
+        raise BadInput(f"the name of a signal must be printable text, not {clean(repr(name))}")
+    recorded = encode(parse_data(value, "VALUE"), log.store.artifacts)
+    command = Signal(name, recorded)
+    check_admitted(log.store, row, command)
+    return _sent(log, row, command, list(PipelineStatus))
+
+
+def _sent(log: Log, row: RunRow, command: Control, expected: Sequence[PipelineStatus]) -> RunRow:
     engine = ExecutionEngine(log.name)
     try:
         engine.control(row.run_id, command)

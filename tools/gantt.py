@@ -99,7 +99,8 @@ def bars_of(run: Run, told: Timeline, now: int) -> list[Bars]:
 def _waits(step: StepState) -> str:
     if step.status is StepStatus.PENDING and step.fallback:
         return "falling back"
-    return str(step.status) if step.status in (StepStatus.RETRYING, StepStatus.WAITING) else ""
+    waits = (StepStatus.RETRYING, StepStatus.WAITING, StepStatus.SUSPENDED)
+    return str(step.status) if step.status in waits else ""
 
 
 def choose(rows: Sequence[Bars], limit: int, now: int) -> list[Bars]:

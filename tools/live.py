@@ -155,6 +155,11 @@ def _retried(event: s.StepRetryScheduled, run: Run) -> str:
     return f"{event.step}: retry {event.retry} in {seconds(event.delay)}"
 
 
+def _suspended(event: s.StepSuspended, run: Run) -> str:
+    waits = "its alarm" if event.signal is None else f"the signal {event.signal}"
+    return f"{event.step} waits for {waits}"
+
+
 def _skipped(event: s.StepSkipped, run: Run) -> str:
     """What is skipped because of another step goes without saying."""
     return f"{event.step} skipped: its condition is false" if event.attempt else ""
@@ -166,7 +171,11 @@ _LINES: dict[type[Any], Callable[[Any, Run], str]] = {
     s.StepTimedOut: lambda event, run: f"{event.step} timed out: {event.error}",
     s.StepRetryScheduled: _retried,
     s.StepFallbackScheduled: lambda event, run: f"{event.step}: its fallback is next",
+    s.StepSuspended: _suspended,
+    s.StepWoken: lambda event, run: f"{event.step} goes on",
     s.StepSkipped: _skipped,
+    s.StepCompensated: lambda event, run: f"{event.step} undone",
+    s.StepCompensationFailed: lambda event, run: f"{event.step} not undone: {event.error}",
     s.StepInterrupted: lambda event, run: f"{event.step} was interrupted and starts again",
     s.StepCancelled: lambda event, run: f"{event.step} cancelled ({event.how})",
     p.PipelinePauseRequested: lambda event, run: "pausing",
@@ -174,6 +183,9 @@ _LINES: dict[type[Any], Callable[[Any, Run], str]] = {
     p.PipelineResumed: lambda event, run: "resumed",
     p.PipelineStopRequested: lambda event, run: "stopping",
     p.PipelineCancelRequested: lambda event, run: "cancelling",
+    p.PipelineDeadlineExceeded: lambda event, run: "the deadline has passed",
+    p.PipelineRollbackStarted: lambda event, run: "undoing what was done",
+    p.SignalReceived: lambda event, run: f"signal {event.name}",
 }
 
 

@@ -180,22 +180,22 @@ def _told(error: BaseException) -> str:
     return told if known else f"{told} ({place})"
 
 
-def parse_data(text: str | None) -> Any:
+def parse_data(text: str | None, where: str = "--data") -> Any:
     """The input given as JSON, or as ``@file`` that holds JSON. Raises BadInput."""
     if text is None:
         return None
-    where = "--data"
+    named = where
     if text.startswith("@"):
         where = text[1:]
         try:
             text = Path(where).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-            raise BadInput(f"--data: cannot read {where}: {reason}") from error
+            raise BadInput(f"{named}: cannot read {where}: {reason}") from error
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        hint = "" if where != "--data" else "; text needs quotes: --data '\"text\"'"
+        hint = "" if where != named else f"; text needs quotes: {named} '\"text\"'"
         raise BadInput(f"{where} is not JSON: {error}{hint}") from error
 
 

@@ -51,7 +51,18 @@ NOT_COUNTERS = frozenset(
     )
 )
 """Metrics that the engine measures; the others are counters of the steps."""
-_URGENCY = (StepStatus.FAILED, StepStatus.RUNNING, StepStatus.RETRYING, StepStatus.WAITING)
+_URGENCY = (
+    StepStatus.FAILED,
+    StepStatus.COMPENSATION_FAILED,
+    StepStatus.RUNNING,
+    StepStatus.COMPENSATING,
+    StepStatus.RETRYING,
+    StepStatus.SUSPENDED,
+    StepStatus.WAITING,
+)
+
+_FOR_GOOD = (PipelineStatus.CANCELLED, PipelineStatus.ROLLED_BACK)
+"""Ends after which nothing can go on."""
 
 
 # Runs
@@ -204,6 +215,13 @@ _EVENT_COLOURS = {
     "StepInterrupted": "yellow",
     "StepRetryScheduled": "yellow",
     "StepFallbackScheduled": "yellow",
+    "StepSuspended": "magenta",
+    "SignalReceived": "magenta",
+    "PipelineRollbackStarted": "yellow",
+    "PipelineRolledBack": "red",
+    "PipelineRollbackFailed": "red",
+    "StepCompensationFailed": "red",
+    "StepCompensationRetryScheduled": "yellow",
     "PipelineCompleted": "green",
 }
 
@@ -256,7 +274,7 @@ def show_result(store: Store, result: ExecutionResult, as_json: bool) -> None:
         complain("warning", warning)
     for error in result.errors:
         complain("error", error)
-    if not result.success and result.status is not PipelineStatus.CANCELLED:
+    if not result.success and result.status not in _FOR_GOOD:
         go_on = command("resume", result.run_id, log=store.location)
         if store.location != ":memory:":
             print(f"  go on with: {go_on}")

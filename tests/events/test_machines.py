@@ -10,6 +10,7 @@ from contract.runs import claim, completed, define, started, submission
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from msgspec.structs import replace
 from transitions import Machine, MachineError
 
 from semantica.pipeline.events import pipeline as p
@@ -42,7 +43,7 @@ from semantica.pipeline.events.values import ErrorInfo
 from semantica.pipeline.projections.run import Run
 
 ERROR = ErrorInfo("builtins.ValueError", "no", retryable=True)
-DEFINITION = define({"a": [], "b": ["a"]})
+DEFINITION = define({"a": [], "b": ["a"]}, a={"compensate": "m:f"})
 _P, _S = PipelineStatus, StepStatus
 
 SAMPLES: dict[str, Event] = {
@@ -63,8 +64,16 @@ SAMPLES: dict[str, Event] = {
     "StepInterrupted": s.StepInterrupted("a", 1),
     "StepSkipped": s.StepSkipped("a", "upstream", "z"),
     "StepCancelled": s.StepCancelled("a", 1, "cooperative"),
+    "StepSuspended": s.StepSuspended("a", 1, "key", 0.5),
+    "StepWoken": s.StepWoken("a", "key", value=NONE),
+    "StepCompensationStarted": s.StepCompensationStarted("a", 2, "worker"),
+    "StepCompensated": s.StepCompensated("a", 2, 0.5),
+    "StepCompensationFailed": s.StepCompensationFailed("a", 2, ERROR),
+    "StepCompensationRetryScheduled": s.StepCompensationRetryScheduled("a", 2, ERROR, 1, 1.0, 9),
+    "PipelineRollbackFailed": p.PipelineRollbackFailed("a", ERROR),
+    "SignalReceived": p.SignalReceived("go", NONE),
 }
-RUN_EVENTS = [name for name in EVENT_TYPES if name.startswith(("Pipeline", "Step"))]
+RUN_EVENTS = [name for name in EVENT_TYPES if name.startswith(("Pipeline", "Step", "Signal"))]
 SAMPLES.update({name: EVENT_TYPES[name]() for name in RUN_EVENTS if name not in SAMPLES})
 SETTINGS = {"PoolConfigured", "RateLimited"}
 """Events that change no state of the law."""
@@ -81,7 +90,11 @@ PIPELINE_PATHS: dict[str, list[str]] = {
     _P.CANCELLED: ["Submitted", "CancelRequested", "Cancelled"],
     _P.COMPLETED: ["Submitted", "Claimed", "Completed"],
     _P.FAILED: ["Submitted", "Claimed", "Failed"],
+    _P.ROLLING_BACK: ["Submitted", "Claimed", "RollbackStarted"],
+    _P.ROLLED_BACK: ["Submitted", "Claimed", "RollbackStarted", "RolledBack"],
+    _P.ROLLBACK_FAILED: ["Submitted", "Claimed", "RollbackStarted", "RollbackFailed"],
 }
+UNDOING = ["StepStarted", "StepCompleted", "PipelineRollbackStarted", "StepCompensationStarted"]
 STEP_PATHS: dict[StepStatus, list[str]] = {
     _S.PENDING: [],
     _S.WAITING: ["StepQueued"],
@@ -91,6 +104,10 @@ STEP_PATHS: dict[StepStatus, list[str]] = {
     _S.FAILED: ["StepStarted", "StepFailed"],
     _S.SKIPPED: ["StepSkipped"],
     _S.CANCELLED: ["StepStarted", "PipelineCancelRequested", "StepCancelled"],
+    _S.SUSPENDED: ["StepStarted", "StepSuspended"],
+    _S.COMPENSATING: UNDOING,
+    _S.COMPENSATED: [*UNDOING, "StepCompensated"],
+    _S.COMPENSATION_FAILED: [*UNDOING, "StepCompensationFailed"],
 }
 
 
@@ -114,7 +131,7 @@ def step_in(status: StepStatus) -> Run:
     return run_in(["PipelineSubmitted", "PipelineClaimed", *STEP_PATHS[status]])
 
 
-PIPELINE_EVENTS = [name for name in RUN_EVENTS if name.startswith("Pipeline")]
+PIPELINE_EVENTS = [name for name in RUN_EVENTS if not name.startswith("Step")]
 STEP_EVENTS = [name for name in RUN_EVENTS if name.startswith("Step")]
 
 
@@ -142,10 +159,11 @@ def check(run: Run, event: str, expected: list[str], status: Callable[[], str]) 
     before = (status(), run.state.version)
     if expected:
         sample = SAMPLES[event]
-        if event == "StepStarted":
-            sample = started("a", run.step("a").attempt + 1)
-        elif event == "StepSkipped" and before[0] == _S.RUNNING:
-            sample = s.StepSkipped("a", "condition", attempt=run.step("a").attempt)
+        if event == "StepCompensationStarted":
+            apply(run, SAMPLES["PipelineRollbackStarted"])
+        if event in STEP_EVENTS and hasattr(sample, "attempt"):
+            begins = event in ("StepStarted", "StepCompensationStarted")
+            sample = replace(sample, attempt=run.step("a").attempt + begins)
         apply(run, sample)
         assert [status()] == expected
     else:
@@ -206,7 +224,7 @@ def test_every_active_state_can_reach_a_terminal_one(state: PipelineStatus) -> N
         reached.add(here)
         ways = [dest for (source, _), dest in PIPELINE_TABLE.items() if source == here]
         waiting.extend(set(ways) - reached)
-    assert {_P.COMPLETED, _P.FAILED} <= reached or _P.CANCELLED in reached
+    assert {_P.COMPLETED, _P.FAILED} <= reached or reached & {_P.CANCELLED, _P.ROLLED_BACK}
 
 
 def test_a_refusal_names_run_state_event_and_story() -> None:
