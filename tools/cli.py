@@ -269,6 +269,8 @@ def signal(run: str, name: str, value: str | None, log: str | None, as_json: boo
       semantica-pipeline signal 0197c2 corrections @corrections.json
     """
     from .executing import send_signal
+    from .finding import find, opened
+    from .show import show_control
 
     with opened(log) as opened_log:
         row = find(opened_log.store, run, for_control=True)
