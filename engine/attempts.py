@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..events.codec import Value
+from ..events.values import ErrorInfo
 from .classify import timed_out
 from .context import AttemptCancelled
 from .core import commands as c
@@ -110,24 +111,6 @@ class Attempts:
         """Pass on how far an attempt is. Any thread."""
         self._loop.post(partial(self._progressed, run_id, c.Report(i, attempt, done, total, text)))
 
-    def save(self, live: LiveRun, i: int, attempt: int, key: str, value: Value) -> None:
-        """Record a checkpoint and wait for its commit. Any thread but the loop's.
-
-        Raises:
-            AttemptCancelled: The attempt was given up meanwhile.
-            LogError: The log cannot be used any more.
-        """
-        saved: Future[bool] = Future()
-        command = c.Checkpoint(i, attempt, key, value)
-        if not self._loop.post(partial(self._save, live, command, saved)) or not saved.result():
-            raise AttemptCancelled
-
-    def _save(self, live: LiveRun, command: c.Checkpoint, saved: Future[bool]) -> None:
-        events = decide(live.run, command, self._loop.now) if self._loop.holds(live) else []
-        if events:
-            self._loop.record(live, events)
-        self._loop.reply(saved, bool(events), live.run.stream)
-
     def _outcome(self, live: LiveRun, i: int, flight: InFlight, command: c.Command | None) -> None:
         self._release(live, flight)
         if flight.held is not None:
@@ -187,3 +170,38 @@ class Attempts:
     def _record(self, live: LiveRun, command: c.Command) -> None:
         if self._loop.holds(live):
             self._loop.record(live, decide(live.run, command, self._loop.now))
+
+
+class LoopJournal:
+    """The :class:`~semantica.pipeline.engine.journal.Journal` of an attempt in this process."""
+
+    def __init__(self, loop: Loop, live: LiveRun, step: int, attempt: int) -> None:
+        self._loop, self._live = loop, live
+        self._step, self._attempt = step, attempt
+
+    def checkpoint(self, key: str, value: Value) -> None:
+        self._say(c.Checkpoint(self._step, self._attempt, key, value))
+
+    def item(self, key: str, outcome: Value | ErrorInfo) -> None:
+        self._loop.post(partial(self._record, c.Item(self._step, self._attempt, key, outcome)))
+
+    def flush(self) -> None:
+        self._say(None)
+
+    def _say(self, command: c.Command | None) -> None:
+        said: Future[bool] = Future()
+        if not self._loop.post(partial(self._answer, command, said)) or not said.result():
+            raise AttemptCancelled
+
+    def _answer(self, command: c.Command | None, said: Future[bool]) -> None:
+        """Answered after this turn's commit, and so after all that was said before."""
+        current = self._live.run.state.running.get(self._step) == self._attempt
+        held = self._loop.holds(self._live) and current
+        if held and command is not None:
+            self._record(command)
+        self._loop.reply(said, held, self._live.run.stream)
+
+    def _record(self, command: c.Command) -> None:
+        if self._loop.holds(self._live):
+            events = decide(self._live.run, command, self._loop.now)
+            self._loop.record(self._live, events)

@@ -14,6 +14,7 @@ import msgspec
 from ..events.definition import RetryPolicy
 from ..events.errors import (
     HandlerNotFound,
+    ItemsFailed,
     LogCorrupt,
     RecordedError,
     ReplayMismatch,
@@ -53,6 +54,7 @@ class Rule(msgspec.Struct, frozen=True):
 
 
 LOW, MEDIUM, HIGH, CRITICAL = ErrorSeverity
+_RANKS = {severity: rank for rank, severity in enumerate(ErrorSeverity)}
 _BY_TYPE: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], Classification], ...]
 _BY_TYPE = (
     (MemoryError, Classification("resource", CRITICAL, False)),
@@ -102,6 +104,10 @@ def classify(error: BaseException, rules: Sequence[Rule] = ()) -> Classification
     for rule in reversed(rules):
         if rule.fits(error):
             return rule.classification
+    if isinstance(error, ItemsFailed) and error.errors:
+        worst = max(error.errors.values(), key=lambda one: _RANKS[one.severity])
+        again = any(one.retryable for one in error.errors.values())
+        return Classification(worst.category, worst.severity, again)
     if isinstance(error, OSError) and error.errno in _FULL:
         return Classification("resource", CRITICAL, False)
     if isinstance(error, OSError) and error.errno in _NETWORK:

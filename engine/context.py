@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, NoReturn
 
 from ..events.artifacts import Artifacts
 from ..events.codec import Value, decode, encode
+from ..events.definition import RetryPolicy
 from ..events.errors import ReplayMismatch
 from .clock import Clock
+from .journal import Journal
 from .logger import logger
 
 MAX_SECONDS = 3e9
@@ -65,11 +68,12 @@ class Context:
         artifacts: Artifacts,
         clock: Clock,
         report: Callable[[float, float | None, str | None], None],
-        save: Callable[[str, Value], None],
+        journal: Journal,
         checkpoints: Mapping[str, Value],
         allow_pickle: bool,
         gpus: tuple[int, ...] = (),
         waits: Mapping[str, Value | None] = MappingProxyType({}),
+        items: Mapping[str, Value] = MappingProxyType({}),
     ) -> None:
         self.gpus = gpus
         self.waits = waits
@@ -88,10 +92,14 @@ class Context:
         """When it last showed life, monotonic ns."""
         self.report = report
         """Passes a report of progress on, for the engine."""
-        self.save = save
-        """Commits a checkpoint, for the engine."""
+        self.journal = journal
+        """Records what the attempt says, for the engine."""
+        self.items = items
+        """What items of maps have given, by key."""
+        self._maps = 0
+        self._counting = threading.Lock()
         self.checkpoints = dict(checkpoints)
-        self._allow_pickle = allow_pickle
+        self.allow_pickle = allow_pickle
         self._asked_back = self._noticed_asking = False
         self._on_asking: Callable[[bool], None] | None = None
         self._reported_at = -PROGRESS_INTERVAL
@@ -129,7 +137,9 @@ class Context:
         """
         if not isinstance(name, str) or not name.isprintable():
             raise ValueError(f"the name of a metric must be printable text, not {name!r}")
-        self.metrics[name] = _finite(name, self.metrics.get(name, 0) + _finite(name, amount))
+        with self._counting:  # functions of a map count in several threads
+            total = self.metrics.get(name, 0) + _finite(name, amount)
+            self.metrics[name] = _finite(name, total)
 
     def checkpoint(self, key: str, value: Any = _MISSING) -> Any:
         """Save a value under ``key``, or read what was saved, by this attempt or an earlier one.
@@ -153,10 +163,10 @@ class Context:
             saved = self.checkpoints.get(key)
             if saved is None:
                 return None
-            return decode(saved, self.artifacts, allow_pickle=self._allow_pickle)
-        recorded = encode(value, self.artifacts, allow_pickle=self._allow_pickle)
+            return decode(saved, self.artifacts, allow_pickle=self.allow_pickle)
+        recorded = encode(value, self.artifacts, allow_pickle=self.allow_pickle)
         self.heartbeat()
-        self.save(key, recorded)
+        self.journal.checkpoint(key, recorded)
         self.checkpoints[key] = recorded
         return value
 
@@ -177,6 +187,55 @@ class Context:
         if not self._noticed_asking:
             raise RuntimeError("hand_back() is for handlers that should_yield() has asked to")
         raise AttemptYielded
+
+    def map(
+        self,
+        function: Callable[[Any], Any],
+        items: Iterable[Any],
+        *,
+        key: Callable[[Any], str] | None = None,
+        workers: int = 8,
+        retry: RetryPolicy | None = None,
+        on_error: str = "raise",
+        name: str | None = None,
+    ) -> list[Any]:
+        """Apply ``function`` to every item, in threads, and record what each gives.
+
+        After a crash, a retry or a pause only those items are done again that had not been
+        recorded. Pausing and cancelling take effect between two items.
+
+        Args:
+            function: Takes an item. It may be called again for an item whose process died.
+            items: Read at once.
+            key: Names an item, the same in every attempt; None: by the digest of what it is.
+            workers: Items at once; the step's own worker is one of them.
+            retry: Of single items; None: those that failed are tried again with the step.
+            on_error: ``"raise"``: once all others are done, the step fails; ``"return"``: the
+                exception stands in the item's place.
+            name: Of this map; None: by its place among the handler's maps.
+
+        Returns:
+            What the items gave, in their order.
+
+        Raises:
+            ItemsFailed: Items failed.
+            UnencodableValue: An item without a key cannot be recorded.
+        """
+        from .mapping import durable_map  # few handlers need it
+
+        if on_error not in ("raise", "return"):
+            raise ValueError(f"on_error must be 'raise' or 'return', not {on_error!r}")
+        self._maps += 1
+        return durable_map(
+            self,
+            function,
+            items,
+            name=name or str(self._maps),
+            key=key,
+            workers=workers,
+            retry=retry,
+            collect=on_error == "return",
+        )
 
     def sleep(self, seconds: float, *, key: str | None = None) -> None:
         """Wait without holding a worker; survives restarts, and takes days as well as seconds.
@@ -212,7 +271,7 @@ class Context:
         value = self._wait(f"wait_for {signal}", key, seconds, signal)
         if value is None:
             raise TimeoutError(f"the signal {signal!r} did not come within {timeout:g} s")
-        return decode(value, self.artifacts, allow_pickle=self._allow_pickle)
+        return decode(value, self.artifacts, allow_pickle=self.allow_pickle)
 
     def _wait(
         self, what: str, key: str | None, seconds: float | None, signal: str | None

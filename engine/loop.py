@@ -27,7 +27,7 @@ from ..events.errors import (
 from ..events.store import Batch, Store
 from ..events.upcasters import Event, to_new
 from ..projections.catchup import save_snapshot, snapshot_due
-from .attempts import Attempts
+from .attempts import Attempts, LoopJournal
 from .classify import describe
 from .clock import Clock
 from .context import Context
@@ -213,11 +213,12 @@ class Loop:
             artifacts=self.store.artifacts,
             clock=self.clock,
             report=partial(self.attempts.post_report, live.run.run_id, i, step.attempt),
-            save=partial(self.attempts.save, live, i, step.attempt),
+            journal=LoopJournal(self, live, i, step.attempt),
             checkpoints=step.checkpoints,
             allow_pickle=live.run.state.allow_pickle,
             gpus=command.gpus,
-            waits=step.waits,
+            waits=dict(step.waits),
+            items=dict(step.items),
         )
         live.begin(i, InFlight(context.attempt, worker, context, held))
         self._queue(live)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .values import ErrorInfo
 
 
 class PipelineError(Exception):
@@ -135,6 +139,19 @@ class ResourceUnavailable(PipelineError):
 
 class ReplayMismatch(PipelineError):
     """A handler that ran again came to other waits than before."""
+
+
+class ItemsFailed(PipelineError):
+    """Items of a map that failed; ``errors`` are theirs, as recorded, by their keys."""
+
+    def __init__(self, items: int, errors: Mapping[str, ErrorInfo]) -> None:
+        self.items, self.errors = items, dict(errors)
+        shown = "; ".join(f"{key}: {error}" for key, error in list(self.errors.items())[:5])
+        more = "; ..." if len(self.errors) > 5 else ""
+        super().__init__(f"{len(self.errors)} of {items} items failed: {shown}{more}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return ItemsFailed, (self.items, self.errors)
 
 
 class EngineClosed(PipelineError):

@@ -165,6 +165,8 @@ STEP_ROWS: tuple[Row, ...] = (
     Row((_S.PENDING, _S.RETRYING, _S.WAITING), "StepStarted", _S.RUNNING),
     Row((_S.RUNNING, _S.COMPENSATING), "StepProgressed", None),
     Row((_S.RUNNING, _S.COMPENSATING), "StepCheckpointed", None),
+    Row((_S.RUNNING, _S.COMPENSATING), "StepItemCompleted", None),
+    Row((_S.RUNNING, _S.COMPENSATING), "StepItemFailed", None),
     Row((_S.RUNNING,), "StepYielded", _S.PENDING),
     Row((_S.RUNNING,), "StepSuspended", _S.SUSPENDED),
     Row((_S.SUSPENDED,), "StepWoken", _S.PENDING),

@@ -53,6 +53,24 @@ class StepCheckpointed(msgspec.Struct, frozen=True, omit_defaults=True):
     value: Value
 
 
+class StepItemCompleted(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An item of a map is done; ``key`` names map and item."""
+
+    step: str
+    attempt: int
+    key: str
+    value: Value
+
+
+class StepItemFailed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An item of a map failed, for this attempt."""
+
+    step: str
+    attempt: int
+    key: str
+    error: ErrorInfo
+
+
 class StepYielded(msgspec.Struct, frozen=True, omit_defaults=True):
     """The handler gave the step back after ``duration`` seconds, since the run is being paused or
     stopped; the step starts again, from its checkpoints, when the run goes on."""

@@ -39,6 +39,8 @@ StepEvent = (
     | step.StepQueued
     | step.StepProgressed
     | step.StepCheckpointed
+    | step.StepItemCompleted
+    | step.StepItemFailed
     | step.StepYielded
     | step.StepSuspended
     | step.StepWoken

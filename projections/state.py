@@ -38,6 +38,8 @@ class StepState(msgspec.Struct, array_like=True):
     message: str | None = None
     checkpoints: dict[str, Value] = {}
     """What its attempts have saved, until it completes."""
+    items: dict[str, Value] = {}
+    """What items of its maps have given, until it completes."""
     waits: dict[str, Value | None] = {}
     """Waits of its handler that are over, with what arrived; None: the time was up."""
     awaits: str | None = None

@@ -47,6 +47,19 @@ def _checkpointed(
     step.interruptions = 0  # it gets on
 
 
+def _item_completed(
+    run: Run, event: s.StepItemCompleted, i: int, step: StepState, version: int, at: int
+) -> None:
+    step.items[event.key] = event.value
+    step.interruptions = 0  # it gets on
+
+
+def _item_failed(
+    run: Run, event: s.StepItemFailed, i: int, step: StepState, version: int, at: int
+) -> None:
+    """The next attempt tries it again."""
+
+
 def _yielded(
     run: Run, event: s.StepYielded, i: int, step: StepState, version: int, at: int
 ) -> None:
@@ -83,7 +96,7 @@ def _completed(
     moves.over(run, i, step, at)
     step.version = version
     step.output = event.output
-    step.checkpoints, step.waits = {}, {}
+    step.checkpoints, step.waits, step.items = {}, {}, {}
     step.error = None
     step.interruptions = 0
     state.completed += 1
@@ -142,7 +155,8 @@ def _skipped(
     run.state.skipped += 1
     run.state.retrying.pop(i, None)
     if event.reason == "condition":
-        step.error, step.checkpoints, step.waits = None, {}, {}
+        step.error = None
+        step.checkpoints, step.waits, step.items = {}, {}, {}
         moves.passed_over(run, i)
     moves.drop_stale(run)
 
@@ -161,7 +175,7 @@ def _compensated(
 ) -> None:
     moves.over(run, i, step, at)
     step.output = step.error = None
-    step.checkpoints = {}
+    step.checkpoints, step.items = {}, {}
     run.state.undo.pop()
 
 
@@ -201,6 +215,8 @@ STEP_FOLDS: dict[type[Any], Callable[[Run, Any, int, StepState, int, int], None]
     s.StepQueued: _queued,
     s.StepProgressed: _progressed,
     s.StepCheckpointed: _checkpointed,
+    s.StepItemCompleted: _item_completed,
+    s.StepItemFailed: _item_failed,
     s.StepYielded: _yielded,
     s.StepSuspended: _suspended,
     s.StepWoken: _woken,

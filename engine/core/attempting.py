@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...events import step as s
-from ...events.codec import NONE
+from ...events.codec import NONE, Value
 from ...events.machines import PipelineStatus, StepStatus
 from ...events.upcasters import Event
 from ...projections.run import Run
@@ -100,6 +100,16 @@ def checkpoint(run: Run, command: c.Checkpoint, now: int) -> list[Event]:
         return []
     name = run.graph.name(command.step)
     return [s.StepCheckpointed(name, command.attempt, command.key, command.value)]
+
+
+def item(run: Run, command: c.Item, now: int) -> list[Event]:
+    """An item of a map is done, or failed."""
+    if current(run, command.step, command.attempt) is None:
+        return []
+    name, outcome = run.graph.name(command.step), command.outcome
+    if isinstance(outcome, Value):
+        return [s.StepItemCompleted(name, command.attempt, command.key, outcome)]
+    return [s.StepItemFailed(name, command.attempt, command.key, outcome)]
 
 
 def hand_back(run: Run, command: c.Yield, now: int) -> list[Event]:

@@ -134,6 +134,15 @@ class Checkpoint(msgspec.Struct, frozen=True):
     value: Value
 
 
+class Item(msgspec.Struct, frozen=True):
+    """An item of a map has given a value, or failed."""
+
+    step: int
+    attempt: int
+    key: str
+    outcome: Value | ErrorInfo
+
+
 class Yield(msgspec.Struct, frozen=True):
     """An attempt hands its step back, since the run is being paused or stopped."""
 
@@ -181,6 +190,7 @@ Command = (
     | TimeOut
     | Report
     | Checkpoint
+    | Item
     | Yield
     | Suspend
     | Rouse

@@ -101,6 +101,7 @@ _DECISIONS: dict[type[Any], Callable[[Run, Any, int], list[Event]]] = {
     c.TimeOut: failing.time_out,
     c.Report: attempting.report,
     c.Checkpoint: attempting.checkpoint,
+    c.Item: attempting.item,
     c.Yield: attempting.hand_back,
     c.Suspend: attempting.suspend,
     c.Rouse: attempting.rouse,
