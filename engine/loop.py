@@ -119,7 +119,7 @@ class Loop:
         self.now = self.clock.now()
         for message in messages:
             self._call(message)
-        self.timers.fire_due()
+        self.timers.fire_due(self.now)
         self.ownership.look_around()
         for live in list(self._touched.values()):
             while events := settle(live.run, peak_memory()):

@@ -29,13 +29,11 @@ class Timers:
         due = self._clock.monotonic() + int(seconds * 1e9)
         heappush(self._monotonic, (due, next(self._order), fire))
 
-    def fire_due(self) -> None:
-        """Call what is due."""
-        for heap, now in (
-            (self._wall, self._clock.now()),
-            (self._monotonic, self._clock.monotonic()),
-        ):
-            while heap and heap[0][0] <= now:
+    def fire_due(self, now: int) -> None:
+        """Call what is due at ``now`` on the wall, the time that decisions are taken at: what is
+        called must not find that it is too early."""
+        for heap, time in ((self._wall, now), (self._monotonic, self._clock.monotonic())):
+            while heap and heap[0][0] <= time:
                 heappop(heap)[2]()
 
     def next_in(self) -> float | None:
