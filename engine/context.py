@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from ..events.artifacts import Artifacts
 from ..events.codec import Value, decode, encode
 from ..events.definition import RetryPolicy
-from ..events.errors import ReplayMismatch
+from ..events.errors import ReplayMismatch, SignalTimeout
 from .clock import Clock
 from .journal import Journal
 from .logger import logger
@@ -79,6 +79,7 @@ class Context:
         self.waits = waits
         """Those that are over, with what arrived."""
         self._waited = 0
+        self._wait_keys: set[str] = set()
         self.run_id = run_id
         self.step = step
         self.attempt = attempt
@@ -246,9 +247,11 @@ class Context:
 
         Args:
             key: Names this wait, if a handler does not always come to its waits in the same order.
+                No two waits of a handler have the same.
 
         Raises:
             ReplayMismatch: The handler has come to another wait here before.
+            ValueError: The key is taken, or the time none.
         """
         self._wait("sleep", key, _seconds(seconds), None)
 
@@ -262,15 +265,16 @@ class Context:
             timeout: Seconds after which to give up; None: wait for ever.
 
         Raises:
-            TimeoutError: It did not come in time.
-            ReplayMismatch: As for :meth:`sleep`.
+            SignalTimeout: It did not come in time; a TimeoutError, and not retried. If it failed
+                the step, a run that is resumed waits again.
+            ReplayMismatch, ValueError: As for :meth:`sleep`.
         """
         if not isinstance(signal, str) or not signal.isprintable() or not signal:
             raise ValueError(f"the name of a signal must be printable text, not {signal!r}")
         seconds = None if timeout is None else _seconds(timeout)
         value = self._wait(f"wait_for {signal}", key, seconds, signal)
         if value is None:
-            raise TimeoutError(f"the signal {signal!r} did not come within {timeout:g} s")
+            raise SignalTimeout(f"the signal {signal!r} did not come within {timeout:g} s")
         return decode(value, self.artifacts, allow_pickle=self.allow_pickle)
 
     def _wait(
@@ -280,16 +284,26 @@ class Context:
         if key is None:
             self._waited += 1
             place = f"{self._waited}: "
-            key = place + what
-            before = [one for one in self.waits if one.startswith(place) and one != key]
-            if before:
+        else:
+            self._take_wait_key(key)
+            place = f"{key!r}: "
+        wait = place + what
+        if wait in self.waits:
+            return self.waits[wait]
+        for before in self.waits:
+            if before.startswith(place):
                 raise ReplayMismatch(
-                    f"step {self.step!r}: wait {key!r} was {before[0]!r} in an earlier attempt; a "
+                    f"step {self.step!r}: wait {wait!r} was {before!r} in an earlier attempt; a "
                     "handler must come to its waits in the same order, or name them with key="
                 )
-        if key in self.waits:
-            return self.waits[key]
-        raise AttemptSuspended(key, seconds, signal)
+        raise AttemptSuspended(wait, seconds, signal)
+
+    def _take_wait_key(self, key: str) -> None:
+        if not isinstance(key, str) or not key.isprintable():
+            raise ValueError(f"the key of a wait must be printable text, not {key!r}")
+        if key in self._wait_keys:
+            raise ValueError(f"step {self.step!r}: two of its waits have the key {key!r}")
+        self._wait_keys.add(key)
 
     @property
     def cancelled(self) -> bool:

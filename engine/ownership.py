@@ -45,6 +45,13 @@ ACTIVE = [status for status in PipelineStatus if status.active]
 _control = msgspec.json.Decoder(c.Control)
 
 
+def _is_signal(command: bytes) -> bool:
+    try:
+        return isinstance(_control.decode(command), c.Signal)
+    except msgspec.MsgspecError:  # of a newer version; nobody here can do it
+        return False
+
+
 class _Followed(msgspec.Struct, frozen=True):
     owner: Owner
     handlers: Mapping[str, Given]
@@ -143,9 +150,9 @@ class Ownership:
         self._renew(owner)
         run = run or load_run(self._store, run_id)
         events = decide(run, claim_by(owner.id), self._loop.now)
-        if not run.status.active:  # what was asked of it before it ended is void
-            void = [item.id for item in self._store.inbox() if item.stream == run.stream]
-            self._loop.taken.extend(void)
+        if not run.status.active:  # what was asked of it before it ended is void, but for signals
+            mine = (item for item in self._store.inbox() if item.stream == run.stream)
+            self._loop.taken.extend(item.id for item in mine if not _is_signal(item.command))
         live = LiveRun(run, owner, run.state.epoch + 1, handlers)
         self._adopt(live)
         self._loop.record(live, events)

@@ -137,6 +137,10 @@ class ResourceUnavailable(PipelineError):
     """An amount of a resource that is taken, or that there can never be."""
 
 
+class SignalTimeout(PipelineError, TimeoutError):
+    """A signal that a handler waited for did not come in time."""
+
+
 class ReplayMismatch(PipelineError):
     """A handler that ran again came to other waits than before."""
 

@@ -185,6 +185,11 @@ STEP_ROWS: tuple[Row, ...] = (
     Row((_S.COMPENSATING,), "StepInterrupted", _S.COMPLETED),
     # Implied for many steps at once by an event of their pipeline.
     Row((_S.PENDING, _S.RETRYING, _S.WAITING, _S.SUSPENDED), "PipelineCancelled", _S.CANCELLED),
+    Row(
+        (_S.PENDING, _S.RETRYING, _S.WAITING, _S.SUSPENDED),
+        "PipelineRollbackStarted",
+        _S.CANCELLED,
+    ),
     Row((_S.FAILED, _S.CANCELLED, _S.SKIPPED), "PipelineResumed", _S.PENDING),
     Row((_S.COMPENSATION_FAILED,), "PipelineRollbackResumed", _S.COMPLETED),
 )

@@ -8,7 +8,17 @@ from ..events.machines import StepStatus
 from .progress import seconds_of
 from .run import Run
 
-_EXECUTED = frozenset({StepStatus.COMPLETED, StepStatus.FAILED, StepStatus.RUNNING})
+_EXECUTED = frozenset(
+    {
+        StepStatus.COMPLETED,
+        StepStatus.FAILED,
+        StepStatus.RUNNING,
+        StepStatus.SUSPENDED,
+        StepStatus.COMPENSATING,
+        StepStatus.COMPENSATED,
+        StepStatus.COMPENSATION_FAILED,
+    }
+)
 
 
 def metrics(run: Run, now: int) -> dict[str, Any]:

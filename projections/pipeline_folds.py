@@ -69,6 +69,9 @@ def _reset(run: Run, i: int, step: StepState) -> None:
     step.retries = step.interruptions = step.first_at = step.ended_at = 0
     step.error = step.reason = None
     step.fallback = False
+    last = next(reversed(step.waits), None)
+    if last is not None and step.waits[last] is None:
+        del step.waits[last]  # the signal that did not come may come this time
     step.done = step.total = step.message = None
     if not step.remaining:
         moves.make_ready(run, i)
@@ -76,6 +79,7 @@ def _reset(run: Run, i: int, step: StepState) -> None:
 
 def _rolling_back(run: Run, event: p.PipelineRollbackStarted, at: int) -> None:
     state, steps = run.state, run.graph.definition.steps
+    _give_up(run, event)
     state.halted_at = state.halted_at or at
     state.cause = event.cause or state.cause
     done = [i for i, step in enumerate(state.steps) if step.status is StepStatus.COMPLETED]
@@ -123,17 +127,24 @@ def _run_failed(run: Run, event: p.PipelineFailed, at: int) -> None:
 
 
 def _run_cancelled(run: Run, event: p.PipelineCancelled, at: int) -> None:
+    run.state.ended_at = at
+    _give_up(run, event)
+
+
+def _give_up(run: Run, event: p.PipelineCancelled | p.PipelineRollbackStarted) -> None:
+    """What is not done never will be."""
     state = run.state
-    state.ended_at = at
     for step in state.steps:
-        status = STEP_TABLE.get((step.status, "PipelineCancelled"))
+        status = STEP_TABLE.get((step.status, type(event).__name__))
         if status is not None:
             step.status = status
+            step.awaits = step.signal = None
             state.cancelled += 1
     state.ready.clear()
     state.retrying.clear()
     state.waiting.clear()
     state.suspended.clear()
+    state.awaiting.clear()
 
 
 PIPELINE_FOLDS: dict[type[Any], Callable[[Run, Any, int], None]] = {

@@ -24,7 +24,8 @@ class StepState(msgspec.Struct, array_like=True):
     interruptions: int = 0
     """Attempts lost with their owner, in a row."""
     first_at: int = 0
-    """Start of the first attempt since the step was last reset."""
+    """Start of the first attempt since the step was last reset, as if it had never been suspended
+    since."""
     started_at: int = 0
     ended_at: int = 0
     version: int = 0
@@ -94,6 +95,8 @@ class RunState(msgspec.Struct):
     """Steps that wait for resources, with the version of the event that queued them."""
     suspended: dict[int, int] = {}
     """Steps whose handlers wait, with the time (ns) when that is over; 0: a signal ends it."""
+    awaiting: dict[str, list[int]] = {}
+    """Those of them that wait for a signal, by its name, in the order of their waiting."""
     signals: dict[str, list[Value]] = {}
     """Those that nobody has taken yet, the oldest first."""
     failed: dict[int, int] = {}

@@ -75,17 +75,24 @@ def _suspended(
     step.interruptions = 0
     step.awaits, step.signal = event.key, event.signal
     run.state.suspended[i] = event.due or 0
+    if event.signal is not None:
+        run.state.awaiting.setdefault(event.signal, []).append(i)
 
 
 def _woken(run: Run, event: s.StepWoken, i: int, step: StepState, version: int, at: int) -> None:
     state = run.state
     step.waits[event.key] = event.value
-    step.awaits = step.signal = None
+    step.first_at += at - step.ended_at  # what it waited is no time that its retries took
     del state.suspended[i]
+    if step.signal is not None:
+        state.awaiting[step.signal].remove(i)
+        if not state.awaiting[step.signal]:
+            del state.awaiting[step.signal]
     if event.signal is not None:
         del state.signals[event.signal][0]
         if not state.signals[event.signal]:
             del state.signals[event.signal]
+    step.awaits = step.signal = None
     moves.make_ready(run, i)
 
 

@@ -22,11 +22,13 @@ class Attempt(msgspec.Struct):
     start: int
     end: int = 0
     outcome: str = "running"
-    """``completed failed timed_out yielded suspended interrupted cancelled abandoned skipped``, or
-    ``running``."""
+    """``completed failed timed_out yielded suspended interrupted cancelled abandoned skipped``, of
+    one that undoes the step ``undone failed not_undone interrupted``; or ``running``."""
     error: str | None = None
     fallback: bool = False
     """The fallback of the step's type ran, not its handler."""
+    undoes: bool = False
+    """It was to undo the step."""
 
 
 class Timeline(msgspec.Struct):
@@ -45,6 +47,10 @@ def timeline(envelopes: Iterable[Envelope]) -> Timeline:
         if isinstance(event, s.StepStarted):
             attempt = Attempt(event.step, event.attempt, event.worker, envelope.at)
             attempt.fallback = event.fallback
+            running[event.step] = attempt
+            result.attempts.append(attempt)
+        elif isinstance(event, s.StepCompensationStarted):
+            attempt = Attempt(event.step, event.attempt, event.worker, envelope.at, undoes=True)
             running[event.step] = attempt
             result.attempts.append(attempt)
         elif type(event) in _OUTCOMES and event.step in running:
@@ -68,4 +74,7 @@ _OUTCOMES: dict[type[Any], str] = {
     s.StepInterrupted: "interrupted",
     s.StepCancelled: "cancelled",
     s.StepSkipped: "skipped",
+    s.StepCompensated: "undone",
+    s.StepCompensationFailed: "not_undone",
+    s.StepCompensationRetryScheduled: "failed",
 }

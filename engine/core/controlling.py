@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...events import pipeline as p
 from ...events import step as s
+from ...events.codec import Value
 from ...events.machines import PIPELINE_TABLE, PipelineStatus
 from ...events.upcasters import Event
 from ...projections.run import Run
@@ -35,8 +36,7 @@ def resume(run: Run, command: c.Resume, now: int) -> list[Event]:
         # The timer stood still since the run was halted, or since it was set, if that was later.
         frozen = now - max(state.halted_at, state.steps[i].ended_at)
         due[run.graph.name(i)] = planned + max(0, frozen)
-    kept = {name: len(values) for name, values in state.signals.items()}
-    return [_allowed(run, p.PipelineResumed(due), "resumed"), *_taken(run, kept)]
+    return [_allowed(run, p.PipelineResumed(due), "resumed"), *_taken(run)]
 
 
 def signal(run: Run, command: c.Signal, now: int) -> list[Event]:
@@ -44,26 +44,25 @@ def signal(run: Run, command: c.Signal, now: int) -> list[Event]:
     received = p.SignalReceived(command.name, command.value)
     events: list[Event] = [_allowed(run, received, "signalled")]
     if goes_on(run) and command.name not in run.state.signals:
-        for i in run.state.suspended:
-            step = run.state.steps[i]
-            if step.signal == command.name and step.awaits is not None:
-                name = run.graph.name(i)
-                return [*events, s.StepWoken(name, step.awaits, command.name, command.value)]
+        for i in run.state.awaiting.get(command.name, ())[:1]:
+            events.append(_woken(run, i, command.name, command.value))
     return events
 
 
-def _taken(run: Run, kept: dict[str, int]) -> list[Event]:
-    """Signals that came while the run was halted, and who waits for them."""
-    events: list[Event] = []
-    for i in run.state.suspended:
-        step = run.state.steps[i]
-        name = step.signal
-        if name is not None and step.awaits is not None and kept.get(name):
-            values = run.state.signals[name]
-            value = values[len(values) - kept[name]]
-            kept[name] -= 1
-            events.append(s.StepWoken(run.graph.name(i), step.awaits, name, value))
-    return events
+def _taken(run: Run) -> list[Event]:
+    """Signals that came while the run was halted go to those who wait for them."""
+    waiting = run.state.awaiting
+    return [
+        _woken(run, i, name, value)
+        for name, values in run.state.signals.items()
+        for i, value in zip(waiting.get(name, ()), values, strict=False)
+    ]
+
+
+def _woken(run: Run, i: int, signal: str, value: Value) -> Event:
+    key = run.state.steps[i].awaits
+    assert key is not None  # it is suspended
+    return s.StepWoken(run.graph.name(i), key, signal, value)
 
 
 def stop(run: Run, command: c.Stop, now: int) -> list[Event]:
