@@ -150,6 +150,17 @@ def test_a_handler_that_cannot_be_found_is_a_clear_error(
     assert "no_such_module" in error and "pipeline=" in error
 
 
+def test_a_handler_without_a_name_is_not_replaced_by_passing_the_input_on(
+    make_engine: MakeEngine,
+) -> None:
+    pipeline = PipelineBuilder().add_step("s", "t", handler=lambda data: data / 0).build("lambda")
+    engine = make_engine(default_max_retries=0)
+    failed = engine.execute_pipeline(pipeline, 1)
+    assert engine.resume_pipeline(failed.run_id)
+    (error,) = engine.attach(failed.run_id).result(10).errors
+    assert "lambda or closure" in error and "pipeline=" in error
+
+
 def test_a_changed_handler_is_a_warning(
     make_engine: MakeEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
