@@ -11,7 +11,7 @@ import sqlite3
 
 from sqlite_utils import Database, Migrations
 
-from .machines import STEP_ROWS
+from .machines import STEP_ROWS, PipelineStatus, StepStatus
 
 migrations = Migrations("semantica.pipeline")
 
@@ -78,6 +78,12 @@ def m002_views(db: Database) -> None:
     _create_views(db)
 
 
+@migrations()
+def m003_views(db: Database) -> None:
+    """Steps may be suspended, and undone."""
+    _create_views(db)
+
+
 def _create_views(db: Database) -> None:
     for name, query in VIEWS.items():
         db.create_view(name, query, replace=True)
@@ -88,14 +94,43 @@ def _time(column: str) -> str:
     return f"strftime('%Y-%m-%dT%H:%M:%fZ', {column} / 1e9, 'unixepoch')"
 
 
-def _status_of_type() -> str:
-    """The step's status after an event of each type, from the law."""
-    cases = {
-        row.trigger: row.dest or row.sources[0]
-        for row in STEP_ROWS
-        if row.trigger.startswith("Step")
-    }
+_UNDOES = (StepStatus.COMPLETED, StepStatus.COMPENSATING)
+"""The states that the events of a rollback follow."""
+
+
+def _status_of_type(*, undoing: bool = False) -> str:
+    """The step's status after an event of each type, from the law; ``undoing``: of those that mean
+    something else in a rollback, what they mean there."""
+    forward: dict[str, str] = {}
+    undone: dict[str, str] = {}
+    for row in STEP_ROWS:
+        if row.trigger.startswith("Step"):
+            for source in row.sources:
+                cases = undone if source in _UNDOES else forward
+                cases.setdefault(row.trigger, row.dest or source)
+    both = {trigger: status for trigger, status in undone.items() if trigger in forward}
+    cases = both if undoing else undone | forward
     return " ".join(f"WHEN '{trigger}' THEN '{status}'" for trigger, status in cases.items())
+
+
+def _newest(trigger: str) -> str:
+    """The version of a run's newest event of a type."""
+    return f"""coalesce((SELECT max(version) FROM events r
+                         WHERE r.stream = s.stream AND r.type = '{trigger}'), 0)"""
+
+
+def _run_is(*statuses: PipelineStatus) -> str:
+    """Whether a step's run has one of these statuses."""
+    listing = ", ".join(f"'{status}'" for status in statuses)
+    return f"""EXISTS (SELECT 1 FROM directory d
+                       WHERE d.run_id = s.run_id AND d.status IN ({listing}))"""
+
+
+_ROLLED = (
+    PipelineStatus.ROLLING_BACK,
+    PipelineStatus.ROLLED_BACK,
+    PipelineStatus.ROLLBACK_FAILED,
+)
 
 
 VIEWS = {
@@ -104,22 +139,25 @@ VIEWS = {
                {_time("submitted_at")} AS submitted, {_time("changed_at")} AS changed,
                (changed_at - submitted_at) / 1e9 AS seconds
         FROM directory ORDER BY submitted_at DESC""",
-    # The newest event of each step decides; a later resume or cancel of the run overrules it.
+    # The newest event of each step decides; what the run did later overrules it.
     "steps": f"""
         SELECT run_id, step,
                CASE WHEN status IN ('failed', 'cancelled', 'skipped')
-                         AND coalesce(reason, '') != 'condition' AND version <
-                         coalesce((SELECT max(version) FROM events r WHERE r.stream = s.stream
-                                   AND r.type = 'PipelineResumed'), 0) THEN 'pending'
-                    WHEN status IN ('pending', 'retrying', 'waiting') AND EXISTS (
-                         SELECT 1 FROM directory d WHERE d.run_id = s.run_id
-                         AND d.status = 'cancelled') THEN 'cancelled'
+                         AND coalesce(reason, '') != 'condition'
+                         AND version < {_newest("PipelineResumed")} THEN 'pending'
+                    WHEN undoing IS NOT NULL AND {_run_is(*_ROLLED)}
+                         AND version > {_newest("PipelineRollbackStarted")} THEN undoing
+                    WHEN status = 'compensation_failed'
+                         AND version < {_newest("PipelineRollbackResumed")} THEN 'completed'
+                    WHEN status IN ('pending', 'retrying', 'waiting', 'suspended')
+                         AND {_run_is(PipelineStatus.CANCELLED, *_ROLLED)} THEN 'cancelled'
                     ELSE status END AS status,
                attempt, {_time("at")} AS changed, version
         FROM (SELECT stream, substr(stream, 5) AS run_id,
                      json_extract(payload, '$.step') AS step,
                      json_extract(payload, '$.reason') AS reason,
                      CASE type {_status_of_type()} END AS status,
+                     CASE type {_status_of_type(undoing=True)} END AS undoing,
                      nullif(max(json_extract(payload, '$.attempt')) OVER (
                          PARTITION BY stream, json_extract(payload, '$.step')), 0) AS attempt,
                      at, version,
@@ -135,6 +173,7 @@ VIEWS = {
                json_extract(payload, '$.error.message') AS message,
                json_extract(payload, '$.error.category') AS category,
                {_time("at")} AS at, version
-        FROM events WHERE type IN ('StepFailed', 'StepTimedOut')
+        FROM events WHERE type IN ('StepFailed', 'StepTimedOut', 'StepCompensationFailed',
+                                   'StepCompensationRetryScheduled')
         ORDER BY position DESC""",
 }
