@@ -16,9 +16,20 @@ ENDS_ATTEMPT = {
     "StepFailed",
     "StepTimedOut",
     "StepYielded",
+    "StepSuspended",
     "StepInterrupted",
     "StepCancelled",
     "StepSkipped",
+    "StepCompensated",
+    "StepCompensationFailed",
+    "StepCompensationRetryScheduled",
+}
+ENDS_RUN = {
+    "PipelineCompleted",
+    "PipelineFailed",
+    "PipelineCancelled",
+    "PipelineRolledBack",
+    "PipelineRollbackFailed",
 }
 
 
@@ -42,21 +53,29 @@ def check_history(envelopes: list[Envelope]) -> None:
     epoch = 0
     attempts: dict[str, int] = defaultdict(int)
     open_attempts: dict[str, int] = {}
-    completed: set[str] = set()
+    completed: dict[str, None] = {}
+    rolls_back = False
     for envelope in envelopes:
         assert envelope.epoch >= epoch, "an epoch fell"
         epoch = envelope.epoch
         event: Any = to_event(envelope)
-        if envelope.type == "StepStarted":
-            assert event.step not in completed, f"completed step {event.step} started again"
+        rolls_back = rolls_back or envelope.type == "PipelineRollbackStarted"
+        if envelope.type in ("StepStarted", "StepCompensationStarted"):
+            undoes = envelope.type == "StepCompensationStarted"
+            assert undoes == rolls_back, "a rollback undoes, and nothing else does"
+            done = event.step in completed
+            assert done == undoes, f"step {event.step} is completed: {done}"
             assert event.step not in open_attempts, f"two attempts of {event.step} at once"
             assert event.attempt == attempts[event.step] + 1, "attempts must count up"
             attempts[event.step] = open_attempts[event.step] = event.attempt
         elif envelope.type in ENDS_ATTEMPT and (event.step in open_attempts or event.attempt):
             assert open_attempts.pop(event.step, None) == event.attempt, "an attempt ended twice"
             if envelope.type == "StepCompleted":
-                completed.add(event.step)
-        elif envelope.type in ("PipelineCompleted", "PipelineFailed", "PipelineCancelled"):
+                completed[event.step] = None
+            elif envelope.type == "StepCompensated":
+                while completed.popitem()[0] != event.step:
+                    pass  # steps after it that have nothing to undo
+        elif envelope.type in ENDS_RUN:
             assert not open_attempts, "the run ended with attempts in flight"
 
 

@@ -18,13 +18,20 @@ from ..projections.run import Run, StepState
 from ..projections.timeline import Attempt, Timeline, timeline
 from .terminal import COLOURS, clean, columns_of, fitted, heading, paint, print_json, seconds
 
-COLOUR = {**COLOURS, "timed_out": "red", "interrupted": "yellow", "abandoned": "red"}
+COLOUR = {
+    **COLOURS,
+    "timed_out": "red",
+    "interrupted": "yellow",
+    "abandoned": "red",
+    "undone": COLOURS["compensated"],
+    "not_undone": COLOURS["compensation_failed"],
+}
 """By the outcome of an attempt."""
 FULL, LEFT, RIGHT = "━", "╺", "╸"
 """A cell of a bar: all of it, and its halves."""
 WAIT, GRID, BROKEN = "┄", "┊", "x"
 """Waiting between two attempts, a tick of the axis, and the end of an attempt without success."""
-UNHARMED = ("completed", "running", "skipped")
+UNHARMED = ("completed", "running", "skipped", "suspended", "undone")
 """Outcomes that nobody need look at."""
 TICKS = (
     *(factor * 10.0**power for power in range(-6, 0) for factor in (1, 2, 5)),
