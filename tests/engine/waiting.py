@@ -57,10 +57,11 @@ async def approved_async(data: Any, context: Context, folder: str) -> list[Any]:
 
 
 def suspended(engine: ExecutionEngine, run: PipelineFuture | str) -> bool:
-    """Whether some step of a run is suspended, and nothing of it is in flight."""
+    """Whether some step of a run is suspended, and none is in flight, or about to be."""
     run_id = run if isinstance(run, str) else run.run_id
-    status = {step.status for step in report_of(engine, run_id).steps}
-    return "suspended" in status and not status & {"running", "pending"}
+    steps = report_of(engine, run_id).steps
+    busy = any(step.status == "running" or step.waits_for == "a free worker" for step in steps)
+    return not busy and any(step.status == "suspended" for step in steps)
 
 
 def report_of(engine: ExecutionEngine, run_id: str) -> Any:
