@@ -85,6 +85,8 @@ def _waits_for(run: Run, i: int, step: StepState, now: int) -> str | None:
         return f"resources: {amounts(graph.definition.steps[i].resources)}"
     if step.status is StepStatus.SUSPENDED:
         return _suspended_for(run, i, step, now)
+    if state.undo_at and state.undo[-1] == i:
+        return f"another try at undoing it in {max(0.0, (state.undo_at - now) / 1e9):.1f} s"
     if step.status is not StepStatus.PENDING:
         return None
     if step.remaining:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -42,21 +43,17 @@ def scripts() -> Iterator[list[subprocess.Popen[str]]]:
 
 def script(call: str, *arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", f"import sys, waiting; waiting.{call}(*sys.argv[1:])"]
-        + [str(argument) for argument in arguments],
+        [
+            *(sys.executable, "-c", f"import sys, waiting; waiting.{call}(*sys.argv[1:])"),
+            *map(str, arguments),
+        ],
         cwd=HERE,
-        env=_environment(),
+        env=os.environ | {"PYTHONPATH": str(HERE.parent)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-def _environment() -> dict[str, str]:
-    import os
-
-    return os.environ | {"PYTHONPATH": str(HERE.parent)}
 
 
 def die_suspended(
