@@ -52,6 +52,8 @@ def skip(run: Run, command: c.Skip, now: int) -> list[Event]:
     """Skip the step, and what has no input but through it."""
     if current(run, command.step, command.attempt) is None:
         return []
+    if undoing.is_undone(run, command.step):
+        return [s.StepInterrupted(run.graph.name(command.step), command.attempt)]
     graph, steps = run.graph, run.state.steps
     name = graph.name(command.step)
     events: list[Event] = [s.StepSkipped(name, "condition", attempt=command.attempt)]
@@ -154,4 +156,7 @@ def cancelled(run: Run, command: c.Cancelled, now: int) -> list[Event]:
     """An attempt ended, or was given up, because of a cancel."""
     if current(run, command.step, command.attempt) is None:
         return []
-    return [s.StepCancelled(run.graph.name(command.step), command.attempt, command.how)]
+    name = run.graph.name(command.step)
+    if undoing.is_undone(run, command.step):
+        return [s.StepInterrupted(name, command.attempt)]
+    return [s.StepCancelled(name, command.attempt, command.how)]

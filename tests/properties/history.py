@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from msgspec.structs import replace
+
 from semantica.pipeline.events import pipeline as p
 from semantica.pipeline.events import step as s
+from semantica.pipeline.events.codec import Value
 from semantica.pipeline.events.definition import PipelineDefinition, RetryPolicy
 from semantica.pipeline.events.envelope import Envelope
 from semantica.pipeline.events.machines import NEW, PIPELINE_TABLE
@@ -21,10 +24,25 @@ ENDINGS = (
     s.StepTimedOut,
     s.StepInterrupted,
     s.StepYielded,
+    s.StepSuspended,
     s.StepCancelled,
     s.StepSkipped,
+    s.StepCompensated,
+    s.StepCompensationFailed,
+    s.StepCompensationRetryScheduled,
 )
 AT_REST = {"pending", "paused", "stopped", "completed", "failed", "cancelled"}
+AT_REST |= {"rolled_back", "rollback_failed"}
+UNDOES = {
+    "StepCompensationStarted",
+    "StepCompensated",
+    "StepCompensationFailed",
+    "StepCompensationRetryScheduled",
+    "StepInterrupted",
+    "StepProgressed",
+    "StepCheckpointed",
+}
+"""What may be said of steps once a rollback has started."""
 
 
 class History:
@@ -37,7 +55,8 @@ class History:
         self.epoch = self.version = 0
         self.attempts: dict[str, int] = {}
         self.in_flight: dict[str, int] = {}
-        self.completed: set[str] = set()
+        self.completed: dict[str, None] = {}
+        """In the order of their completion."""
         self.passed: set[str] = set()
         """Steps skipped by a condition, their own or one before them."""
         self.lost: set[str] = set()
@@ -49,6 +68,15 @@ class History:
         self.retries: dict[str, int] = {}
         self.timers: dict[str, tuple[int, int]] = {}
         """When each waiting retry is due, and since when the timer has run."""
+        self.suspended: dict[str, tuple[s.StepSuspended, int]] = {}
+        """Who waits, in the order of their waiting; and since when, or since when it counts."""
+        self.signals: dict[str, list[Value]] = {}
+        """Signals that nobody has taken."""
+        self.deadline = submitted.deadline
+        self.late = False
+        self.undo: list[str] | None = None
+        """What a rollback has to undo, the next one last; None: there is none."""
+        self.undo_at = 0
         self.halted = 0
         """Since when nothing starts."""
 
@@ -58,7 +86,15 @@ class History:
             assert envelope.epoch >= self.epoch, "epochs only rise"
             self.version, self.epoch = envelope.version, envelope.epoch
             event = to_event(envelope)
-            if isinstance(event, s.StepStarted):
+            if self.undo is not None and envelope.type.startswith("Step"):
+                assert envelope.type in UNDOES, "nothing goes forward once a rollback has started"
+            if isinstance(event, s.StepCompensationStarted):
+                self._undoing(event, envelope.at)
+            elif isinstance(event, s.StepWoken):
+                self._woken(event, envelope.at)
+            elif isinstance(event, p.SignalReceived):
+                self.signals.setdefault(event.name, []).append(event.value)
+            elif isinstance(event, s.StepStarted):
                 self._started(event)
             elif isinstance(event, s.StepQueued):
                 self._queued(event)
@@ -67,7 +103,7 @@ class History:
             elif isinstance(event, s.StepFailed) and not event.attempt:
                 self._denied(event)
             elif isinstance(event, ENDINGS):
-                self._ended(event)
+                self._ended(event, envelope.at)
             elif isinstance(event, s.StepProgressed):
                 assert self.in_flight.get(event.step) == event.attempt, "only what runs progresses"
             elif isinstance(event, s.StepRetryScheduled):
@@ -83,10 +119,27 @@ class History:
             assert not self.in_flight, f"{self.status} with {self.in_flight} in flight"
         if isinstance(event, p.PipelineCompleted):
             sinks = set(self.steps) - {d for x in self.steps.values() for d in x.dependencies}
-            assert sinks <= self.completed | self.passed
+            assert sinks <= self.completed.keys() | self.passed
             assert len(event.outputs) == len(sinks)
             assert event.outputs.count(0) == len(sinks & self.passed)
-        if isinstance(event, p.PipelineFailed):
+        if isinstance(event, p.PipelineDeadlineExceeded):
+            assert self.deadline is not None
+            assert envelope.at >= self.deadline
+            self.late = True
+        if isinstance(event, p.PipelineRollbackStarted):
+            assert self.submitted.on_failure == "rollback"
+            undone_by = {name: step.compensate for name, step in self.steps.items()}
+            self.undo = [name for name in self.completed if undone_by[name] is not None]
+            self.suspended.clear()
+        if isinstance(event, p.PipelineRolledBack):
+            assert self.undo == [], "all is undone"
+        if isinstance(event, p.PipelineRollbackFailed):
+            assert self.undo
+            assert event.step == self.undo[-1]
+        if isinstance(event, p.PipelineFailed) and self.late:
+            assert event.step == ""
+        elif isinstance(event, p.PipelineFailed):
+            assert self.submitted.on_failure != "rollback"
             assert event.step in self.failed
             for step in self.failed:
                 helpless = self.steps[step].type not in self.submitted.fallbacks
@@ -97,12 +150,19 @@ class History:
             self.halted = self.halted or envelope.at
 
     def _resumed(self, event: p.PipelineResumed, at: int) -> None:
-        assert set(event.due) == set(self.timers)
+        alarms = {name for name, (wait, _) in self.suspended.items() if wait.due}
+        assert set(event.due) == set(self.timers) | alarms
         for step, due in event.due.items():
-            before, since = self.timers[step]
+            wait = self.suspended.get(step)
+            before, since = (wait[0].due or 0, wait[1]) if wait else self.timers[step]
             left = before - max(self.halted, since)
-            assert due - at == left, "a retry timer stands still while the run does"
-            self.timers[step] = due, at
+            assert due - at == left, "retries and sleeps stand still while the run does"
+            if wait:
+                self.suspended[step] = replace(wait[0], due=due), at
+            else:
+                self.timers[step] = due, at
+        if self.late:
+            self.late, self.deadline = False, None
         for step in self.failed:
             self.retries.pop(step, None)
             self.falling.discard(step)
@@ -143,10 +203,12 @@ class History:
         assert name not in self.completed, "a completed step is never executed again"
         assert name not in self.passed, "what a condition has skipped is over"
         assert name not in self.in_flight, "two attempts of one step overlap"
+        assert name not in self.suspended, "a suspended step waits until it is woken"
         before = set(self.steps[name].dependencies)
-        assert before <= self.completed | self.passed, "a step waits for what it depends on"
-        assert not before or before & self.completed, "a step that depends on others has input"
-        stopped = self.failed and self.submitted.on_failure == "stop"
+        done = self.completed.keys()
+        assert before <= done | self.passed, "a step waits for what it depends on"
+        assert not before or before & done, "a step that depends on others has input"
+        stopped = self.failed and self.submitted.on_failure != "continue"
         assert not stopped, "after a failure nothing starts until the run is resumed"
 
     def _queued(self, event: s.StepQueued) -> None:
@@ -178,7 +240,7 @@ class History:
 
     def _skipped(self, event: s.StepSkipped) -> None:
         """Without an attempt of its own, because of another step."""
-        assert event.step not in self.completed | self.passed
+        assert event.step not in self.completed.keys() | self.passed
         if event.reason == "condition":
             before = set(self.steps[event.step].dependencies)
             assert before and before <= self.passed, "it would have had input"
@@ -188,11 +250,42 @@ class History:
             assert (event.reason, self.submitted.on_failure) == ("upstream", "continue")
             assert event.cause in self.failed
 
-    def _ended(self, event: s.StepCompleted | s.StepFailed) -> None:
+    def _woken(self, event: s.StepWoken, at: int) -> None:
+        wait, _ = self.suspended[event.step]
+        assert event.key == wait.key
+        if event.signal is None:
+            assert self.status == "running", "an alarm rings only while the run goes on"
+            assert wait.due is not None and at >= wait.due
+            assert (event.value is None) == (wait.signal is not None)
+        else:
+            waiting = [name for name, (x, _) in self.suspended.items() if x.signal == event.signal]
+            assert waiting[0] == event.step, "who has waited longest is served first"
+            sent = self.signals[event.signal].pop(0)
+            assert event.value == sent, "signals are taken in their order, each once"
+        del self.suspended[event.step]
+
+    def _undoing(self, event: s.StepCompensationStarted, at: int) -> None:
+        assert self.status == "rolling_back"
+        assert not self.in_flight, "one step is undone after the other"
+        assert self.undo
+        assert event.step == self.undo[-1], "the last that was completed is undone first"
+        assert at >= self.undo_at, "another try waits for its time"
+        assert event.attempt == self.attempts[event.step] + 1
+        self.attempts[event.step] = self.in_flight[event.step] = event.attempt
+        self.undo_at = 0
+
+    def _ended(self, event: s.StepCompleted | s.StepFailed, at: int) -> None:
         attempt = self.in_flight.pop(event.step, None)
         assert attempt == event.attempt, "an attempt has exactly one ending"
         if isinstance(event, s.StepCompleted):
-            self.completed.add(event.step)
+            self.completed[event.step] = None
+        elif isinstance(event, s.StepSuspended):
+            self.suspended[event.step] = event, at
+        elif isinstance(event, s.StepCompensated):
+            assert self.undo
+            assert self.undo.pop() == event.step, "a step is undone at most once"
+        elif isinstance(event, s.StepCompensationRetryScheduled):
+            self.undo_at = event.due
         elif isinstance(event, s.StepSkipped):
             assert (event.reason, event.cause) == ("condition", None)
             self.passed.add(event.step)

@@ -5,7 +5,14 @@ from __future__ import annotations
 from semantica.pipeline.engine.core import commands as c
 from semantica.pipeline.engine.core.admission import goes_on, may_start
 from semantica.pipeline.engine.core.decide import decide, settle
-from semantica.pipeline.engine.core.effects import Acquire, Execute, Interrupt, Wake, outstanding
+from semantica.pipeline.engine.core.effects import (
+    Acquire,
+    Alarm,
+    Execute,
+    Interrupt,
+    Wake,
+    outstanding,
+)
 from semantica.pipeline.events.definition import PipelineDefinition
 from semantica.pipeline.events.machines import PIPELINE_TABLE, PipelineStatus, StepStatus
 from semantica.pipeline.events.memory import MemoryStore
@@ -21,6 +28,13 @@ from semantica.pipeline.projections.catchup import (
 from semantica.pipeline.projections.run import Run, StepState
 
 RUN = "r"
+COMPLETED = (
+    StepStatus.COMPLETED,
+    StepStatus.COMPENSATING,
+    StepStatus.COMPENSATED,
+    StepStatus.COMPENSATION_FAILED,
+)
+"""A step that has been completed, whatever became of it."""
 
 
 def copy_of(run: Run) -> Run:
@@ -31,7 +45,7 @@ def copy_of(run: Run) -> Run:
 def is_done(step: StepState) -> bool:
     """Whether nobody waits for the step any more: what it gives is known, or that it gives none."""
     skipped = step.status is StepStatus.SKIPPED and step.reason == "condition"
-    return skipped or step.status is StepStatus.COMPLETED
+    return skipped or step.status in COMPLETED
 
 
 class Shell:
@@ -53,7 +67,8 @@ class Shell:
     def turn(self, command: c.Command) -> list[Event]:
         """Decide, fold, settle and commit, as the engine does in one turn."""
         events = self.fold(decide(self.run, command, self.now))
-        events += self.fold(settle(self.run))
+        while following := settle(self.run):
+            events += self.fold(following)
         self.commit(events)
         return events
 
@@ -104,6 +119,14 @@ class Shell:
     def timers(self) -> list[Wake]:
         return [effect for effect in outstanding(self.run) if isinstance(effect, Wake)]
 
+    def alarms(self) -> list[Alarm]:
+        """Of steps that are suspended until some time."""
+        return [effect for effect in outstanding(self.run) if isinstance(effect, Alarm)]
+
+    def wanted(self) -> list[str]:
+        """Signals that steps wait for, by the slow way."""
+        return [step.signal for step in self.run.state.steps if step.signal is not None]
+
     def queued(self) -> list[int]:
         """Steps that wait for resources."""
         found = [effect for effect in outstanding(self.run) if isinstance(effect, Acquire)]
@@ -113,6 +136,9 @@ class Shell:
     def startable(self) -> list[int]:
         """Steps that a worker may be given: the first that is ready, due retries, and those that
         wait for resources, which are given to all in the end."""
+        if self.status is PipelineStatus.ROLLING_BACK:
+            state = self.run.state
+            return state.undo[-1:] if may_start(self.run) and state.undo_at <= self.now else []
         if not may_start(self.run):
             return self.queued() if goes_on(self.run) else []
         first = self.run.next_ready()

@@ -22,10 +22,11 @@ from hypothesis.stateful import (
     rule,
 )
 from properties.history import History
-from properties.shell import RUN, Shell, copy_of, is_done
+from properties.shell import COMPLETED, RUN, Shell, copy_of, is_done
 
 from semantica.pipeline.engine.core import commands as c
 from semantica.pipeline.engine.core.decide import decide, settle
+from semantica.pipeline.engine.core.effects import Alarm
 from semantica.pipeline.events.definition import PipelineDefinition, RetryPolicy, StepDefinition
 from semantica.pipeline.events.envelope import first_break
 from semantica.pipeline.events.machines import PIPELINE_TABLE, PipelineStatus, StepStatus
@@ -59,6 +60,7 @@ def definitions(draw: st.DrawFn) -> PipelineDefinition:
                 priority=draw(st.integers(0, 2)),
                 retry=draw(st.none() | policies),
                 at_most_once=draw(st.integers(0, 4)) == 0,
+                compensate=draw(st.sampled_from([None, "module:undo", ""])),
             )
         )
     return PipelineDefinition("job", tuple(draw(st.permutations(steps))))
@@ -80,11 +82,22 @@ def outcomes(i: int, attempt: int, draw: float = 0.5) -> list[c.Command]:
         c.Yield(i, attempt, 0.5),
         c.Checkpoint(i, attempt, "so far", value("half")),
         c.Skip(i, attempt),
+        c.Suspend(i, attempt, f"{attempt}: sleep", 0.5, 30.0),
+        c.Suspend(i, attempt, f"{attempt}: wait_for go", 0.5, None, "go"),
+        c.Suspend(i, attempt, f"{attempt}: wait_for go", 0.5, 40 * draw, "go"),
     ]
 
 
+WAITS = [9, 10, 11]
+"""Where these are among the outcomes."""
 CONTROLS: list[c.Control] = [c.Pause(), c.Resume(), c.Stop(), c.Cancel()]
-RESUMABLE = (PipelineStatus.PAUSED, PipelineStatus.STOPPED, PipelineStatus.FAILED)
+SIGNALS: list[c.Control] = [c.Signal("go", value("go")), c.Signal("else", value("else"))]
+RESUMABLE = (
+    PipelineStatus.PAUSED,
+    PipelineStatus.STOPPED,
+    PipelineStatus.FAILED,
+    PipelineStatus.ROLLBACK_FAILED,
+)
 BUSY = {"seed": st.integers(0, 2**16), "moves": st.integers(1, 12)}
 """Before most things that happen there is some work, chosen by a seed: drawing each move would
 leave nothing to draw the rest from."""
@@ -95,7 +108,8 @@ class Core(RuleBasedStateMachine):
 
     @initialize(
         definition=definitions(),
-        on_failure=st.sampled_from(["stop", "continue"]),
+        on_failure=st.sampled_from(["stop", "continue", "rollback"]),
+        deadline=st.sampled_from([None, None, 100 * 10**9]),
         parallelism=st.sampled_from([None, 1, 2, 3]),
         retry=st.none() | policies,
         policies=st.dictionaries(st.just("sturdy"), policies),
@@ -108,7 +122,7 @@ class Core(RuleBasedStateMachine):
         self.past: list[tuple[int, int]] = []
         """Attempts that have been started, and may report again and again."""
         self.percentage = 0.0
-        self.probed = 0
+        self.probed = self.sent = 0
 
     @property
     def run(self) -> Run:
@@ -128,6 +142,10 @@ class Core(RuleBasedStateMachine):
                 self.start(chance.choice(startable), chance)
             elif flights:
                 self.finish(*chance.choice(flights), chance)
+            elif self.shell.alarms() and chance.random() < 0.5:
+                self.ring(chance.choice(self.shell.alarms()))
+            elif self.shell.wanted() and chance.random() < 0.5:
+                self.signal(chance)
             elif self.shell.timers():
                 self.shell.now += 60_000_000_000
             elif self.shell.status in RESUMABLE and chance.random() < 0.3:
@@ -135,10 +153,25 @@ class Core(RuleBasedStateMachine):
             self.hear_of_an_attempt_that_is_over(chance)
             self.check()
 
+    def ring(self, alarm: Alarm) -> None:
+        """The alarm of a suspended step, and that alarm again."""
+        self.shell.now = max(self.shell.now, alarm.due)
+        rouse = c.Rouse(alarm.step, alarm.due)
+        self.shell.turn(rouse)
+        assert decide(self.run, rouse, self.shell.now) == []
+
+    def signal(self, chance: Random) -> None:
+        """One of those that differ, so that their order shows."""
+        self.sent += 1
+        name = chance.choice(["go", "go", "else"])
+        with suppress(c.Refused):
+            self.shell.turn(c.Signal(name, value(f"{name} {self.sent}")))
+
     def start(self, i: int, chance: Random) -> None:
         """Or have it wait for resources; or, if it has waited, perhaps in vain."""
         waits = i in self.shell.queued()
-        if chance.random() < 0.2:
+        forward = self.shell.status is not PipelineStatus.ROLLING_BACK
+        if forward and chance.random() < 0.2:
             denied = c.Deny(i, error(chance.random() < 0.3))
             assert self.shell.turn(denied if waits else c.Queue(i))
             return
@@ -149,7 +182,9 @@ class Core(RuleBasedStateMachine):
         self.shell.turn(c.Report(i, attempt, 1, 2))
         if chance.random() < 0.3:
             self.shell.turn(c.Checkpoint(i, attempt, "so far", value(f"{attempt}")))
-        ending = chance.choice([0, 0, 0, 0, 1, 1, 1, 2, 3, 3, 6, 8])
+        if chance.random() < 0.1:
+            self.signal(chance)
+        ending = chance.choice([0, 0, 0, 0, 0, 1, 1, 1, 2, 3, 3, 6, 8, *WAITS])
         if self.shell.status is PipelineStatus.CANCELLING:
             ending = chance.choice([ending, 5])
         self.shell.turn(outcomes(i, attempt, chance.random())[ending])
@@ -171,6 +206,19 @@ class Core(RuleBasedStateMachine):
         except c.Refused as refused:
             assert RUN in str(refused)
             assert str(self.shell.status) in str(refused)
+
+    @rule(name=st.sampled_from(["go", "else"]), **BUSY)
+    def send(self, name: str, seed: int, moves: int) -> None:
+        """Whether somebody waits for it or not."""
+        self.work(seed, moves)
+        self.signal(Random(seed))
+
+    @rule(**BUSY)
+    def expire(self, seed: int, moves: int) -> None:
+        """The timer of the deadline fires, perhaps too early."""
+        self.work(seed, moves)
+        if seed % 4 == 0:
+            self.shell.turn(c.Expire())
 
     @rule(lost=st.sampled_from([None, *CONTROLS]), **BUSY)
     def crash(self, lost: c.Control | None, seed: int, moves: int) -> None:
@@ -236,12 +284,19 @@ class Core(RuleBasedStateMachine):
     def counters_are_what_counting_gives(self) -> None:
         state = self.run.state
         status = [step.status for step in state.steps]
-        assert state.completed == status.count(StepStatus.COMPLETED)
+        assert state.completed == sum(one in COMPLETED for one in status)
         assert state.skipped == status.count(StepStatus.SKIPPED)
         assert state.cancelled == status.count(StepStatus.CANCELLED)
         assert len(state.failed) == status.count(StepStatus.FAILED)
         assert len(state.retrying) == status.count(StepStatus.RETRYING)
-        assert len(state.running) == status.count(StepStatus.RUNNING)
+        undoing = status.count(StepStatus.COMPENSATING)
+        assert len(state.running) == status.count(StepStatus.RUNNING) + undoing
+        assert len(state.suspended) == status.count(StepStatus.SUSPENDED)
+        assert sorted(i for waiting in state.awaiting.values() for i in waiting) == [
+            i for i, step in enumerate(state.steps) if step.signal is not None
+        ]
+        assert all(state.awaiting.values())
+        assert all(state.signals.values())
         assert len(state.waiting) == status.count(StepStatus.WAITING)
         assert state.metrics == ({"items": state.completed} if state.completed else {})
 
@@ -256,7 +311,9 @@ class Core(RuleBasedStateMachine):
         graph, steps = self.run.graph, self.run.state.steps
         for i, step in enumerate(steps):
             takers = [j for j in graph.dependents[i] if not is_done(steps[j])]
-            needed = step.status is StepStatus.COMPLETED and (takers or i in graph.sinks)
+            undone = graph.definition.steps[i].compensate is not None
+            needed = step.status in COMPLETED and (undone or takers or i in graph.sinks)
+            needed = needed and step.status is not StepStatus.COMPENSATED
             assert (step.output is not None) == bool(needed)
 
     def progress_falls_only_after_a_reset(self) -> None:
@@ -270,7 +327,8 @@ class Core(RuleBasedStateMachine):
         self.probed = (self.probed + 1) % len(self.run.state.steps)
         i = self.probed
         attempt = self.run.state.steps[i].attempt
-        commands = [*CONTROLS, c.Start(i, "worker"), *outcomes(i, attempt)]
+        commands = [*CONTROLS, *SIGNALS, c.Expire(), c.Start(i, "worker"), *outcomes(i, attempt)]
+        commands.append(c.Rouse(i, self.run.state.suspended.get(i, 0)))
         commands += [c.Queue(i), c.Deny(i, error(False)), c.Deny(i, error(True))]
         if (self.run.state.status, "PipelineClaimed") in PIPELINE_TABLE:
             commands.append(c.Claim("owner", "host", 1, "1.0"))
@@ -279,12 +337,13 @@ class Core(RuleBasedStateMachine):
             try:
                 events = decide(copy, command, self.shell.now)
             except c.Refused:
-                assert type(command) in (c.Pause, c.Resume, c.Stop, c.Cancel)
+                assert type(command) in (c.Pause, c.Resume, c.Stop, c.Cancel, c.Signal)
                 continue
-            for decision in (events, None):
-                for event in settle(copy) if decision is None else decision:
+            while events:
+                for event in events:
                     version = copy.state.version + 1
                     copy.apply(event, version=version, at=self.shell.now, epoch=10**6)
+                events = settle(copy)
 
     # -- what must happen in the end ---------------------------------------------------------
 
@@ -312,8 +371,13 @@ class Core(RuleBasedStateMachine):
             shell.turn(outcomes(i, attempt)[5 if cancelling else 0])
         elif shell.startable():
             shell.turn(c.Start(shell.startable()[0], "worker"))
-        else:
+        elif shell.timers():
             shell.now = min(timer.due for timer in shell.timers())
+        elif shell.alarms():
+            self.ring(shell.alarms()[0])
+        else:
+            assert shell.wanted(), f"stuck in {shell.status}: {list(shell.run.told)}"
+            shell.turn(c.Signal(shell.wanted()[0], value("at last")))
 
 
 TestCore = Core.TestCase
