@@ -105,6 +105,8 @@ class Run:
         status = STEP_TABLE.get((step.status, type(event).__name__))
         if status is None:
             raise self._illegal(f"step {event.step!r}", step.status, event)
+        if type(event) is s.StepCompensationStarted and self.state.undo[-1:] != [i]:
+            raise self._illegal(f"step {event.step!r}", "not the next to be undone", event)
         starts = isinstance(event, s.StepStarted | s.StepCompensationStarted)
         if (starts or step.status in _IN_FLIGHT) and event.attempt != step.attempt + starts:
             subject = f"attempt {event.attempt} of step {event.step!r}"

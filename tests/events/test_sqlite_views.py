@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from contract.runs import SECOND, batch, claim, completed, define, started, submission
+from contract.runs import SECOND, batch, claim, completed, define, started, submission, value
 from sqlite_utils import Database
 
 from semantica.pipeline.events import pipeline as p
 from semantica.pipeline.events import step as s
 from semantica.pipeline.events.sqlite import SqliteStore
+from semantica.pipeline.events.upcasters import Event
 from semantica.pipeline.events.values import ErrorInfo
+from semantica.pipeline.projections.catchup import load_run
 
 ERROR = ErrorInfo("requests.exceptions.Timeout", "no answer", "network", retryable=True)
 RESUMED = [
@@ -64,6 +67,53 @@ CANCELLED = [
     s.StepCancelled("x", 1, "cooperative"),
     p.PipelineCancelled(),
 ]
+WAITING = [
+    submission(define({"a": [], "b": [], "c": [], "d": []})),
+    claim(),
+    started("a"),
+    s.StepSuspended("a", 1, "1: sleep", 0.1, 9),
+    started("b"),
+    s.StepSuspended("b", 1, "1: wait_for go", 0.1, None, "go"),
+    p.SignalReceived("go", value("sent")),
+    s.StepWoken("b", "1: wait_for go", "go", value("sent")),
+    started("c"),
+    s.StepInterrupted("c", 1),
+    started("d"),
+    s.StepCheckpointed("d", 1, "so far", value("half")),
+]
+ROLLED = [
+    submission(
+        define({x: [] for x in "abcdefgh"}, **{x: {"compensate": "m:undo"} for x in "abcde"}),
+        on_failure="rollback",
+    ),
+    claim(),
+    *(event for step in "abcde" for event in (started(step), completed(step))),
+    started("f"),
+    s.StepInterrupted("f", 1),
+    started("g"),
+    s.StepSuspended("g", 1, "1: sleep", 0.1, 9),
+    started("h"),
+    s.StepFailed("h", 1, ERROR),
+    p.PipelineRollbackStarted("h", ERROR),
+    s.StepCompensationStarted("e", 2, "w"),
+    s.StepCompensated("e", 2, 0.1),
+    s.StepCompensationStarted("d", 2, "w"),
+    s.StepCompensationFailed("d", 2, ERROR),
+    p.PipelineRollbackFailed("d", ERROR),
+]
+RESUMED_ROLLBACK = [
+    claim("engine-2"),
+    p.PipelineRollbackResumed(),
+    s.StepCompensationStarted("d", 3, "w"),
+    s.StepCompensationRetryScheduled("d", 3, ERROR, 1, 1.0, 9),
+    s.StepCompensationStarted("d", 4, "w"),
+    s.StepInterrupted("d", 4),
+    s.StepCompensationStarted("d", 5, "w"),
+    s.StepCompensated("d", 5, 0.1),
+    s.StepCompensationStarted("c", 2, "w"),
+    s.StepInterrupted("c", 2),
+]
+UNDOING = [s.StepCompensationStarted("c", 3, "w"), s.StepCheckpointed("c", 3, "k", value("v"))]
 
 
 @pytest.fixture
@@ -115,6 +165,61 @@ def test_steps_have_the_status_that_the_law_gives_them(sql: sqlite3.Connection) 
     ]
 
 
+def statuses(path: Path, run_id: str) -> dict[str, str]:
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        query = "SELECT step, status FROM steps WHERE run_id = ? ORDER BY step"
+        return dict(connection.execute(query, (run_id,)).fetchall())
+
+
+def folded(path: Path, run_id: str) -> dict[str, str]:
+    """The same, as the fold has it; of steps that have begun."""
+    store = SqliteStore(path)
+    run = load_run(store, run_id)
+    store.close()
+    steps = zip(run.graph.definition.steps, run.state.steps, strict=True)
+    return {x.name: str(step.status) for x, step in steps if step.attempt}
+
+
+def test_steps_that_wait_and_steps_that_are_undone(path: Path) -> None:
+    """At every stage of a rollback; and the views agree with the fold."""
+
+    def append(run_id: str, after: int, *events: Event, epoch: int = 1) -> None:
+        store = SqliteStore(path)
+        assert store.append([batch(run_id, after, *events, epoch=epoch)]) == [None]
+        store.close()
+
+    append("waiting", 0, *WAITING)
+    assert statuses(path, "waiting") == {
+        "a": "suspended",
+        "b": "pending",
+        "c": "pending",  # it was interrupted
+        "d": "running",
+    }
+    seen = {}
+    told: list[Event] = []
+    for events in (ROLLED, RESUMED_ROLLBACK, UNDOING):
+        for event in events:
+            append("rolled", len(told), event, epoch=2 if len(told) >= len(ROLLED) else 1)
+            told.append(event)
+            if any(isinstance(one, p.PipelineRollbackStarted) for one in told):
+                assert statuses(path, "rolled") == folded(path, "rolled"), event
+        seen[len(told)] = statuses(path, "rolled")
+    first, second, third = seen.values()
+    assert first == {
+        **dict.fromkeys("abc", "completed"),
+        "d": "compensation_failed",
+        "e": "compensated",
+        "f": "cancelled",
+        "g": "cancelled",
+        "h": "failed",
+    }
+    assert (second["d"], second["c"]) == ("compensated", "completed")
+    assert third["c"] == "compensating"
+    with closing(sqlite3.connect(path)) as connection:
+        (count,) = connection.execute("SELECT count(*) FROM failures WHERE run_id = 'rolled'")
+    assert count == (3,)
+
+
 def test_failures_newest_first(sql: sqlite3.Connection) -> None:
     query = "SELECT run_id, step, attempt, error, message, category FROM failures"
     what = ("requests.exceptions.Timeout", "no answer", "network")
@@ -148,7 +253,7 @@ def test_sqlite_utils_reads_a_log(path: Path) -> None:
 
 def test_a_log_of_before_gets_the_views_of_today(path: Path) -> None:
     log = Database(path)
-    log["_sqlite_migrations"].delete_where("name = ?", ["m002_views"])
+    log["_sqlite_migrations"].delete_where("name != ?", ["m001_log"])
     log["steps"].drop()
     log.create_view("steps", "SELECT 1 AS step")
     log.execute("PRAGMA user_version = 1")

@@ -10,11 +10,13 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "projections")]
 
-from contract.runs import claim, completed, started  # noqa: E402
+from contract.runs import SECOND, claim, completed, started  # noqa: E402
+from msgspec.structs import replace  # noqa: E402
 from story import ERROR, Story  # noqa: E402
 
 from semantica.pipeline.events import pipeline as p  # noqa: E402
 from semantica.pipeline.events import step as s  # noqa: E402
+from semantica.pipeline.events.codec import NONE  # noqa: E402
 from semantica.pipeline.events.definition import RetryPolicy  # noqa: E402
 from semantica.pipeline.events.envelope import Envelope  # noqa: E402
 from semantica.pipeline.projections.run import Run  # noqa: E402
@@ -67,12 +69,70 @@ def tell() -> list[tuple[Story, str]]:
     fallback.tell(granted).complete("all")
     fallback.tell(p.PipelineCompleted((fallback.run.step("all").version,), 99.0))
     return [
+        (suspended(), "suspended"),
+        (rolled_back(), "rolled-back"),
         (fallback, "fallback"),
         (yielded, "yielded"),
         (done, "completed"),
         (failed, "failed"),
         (cancelled, "cancelled"),
     ]
+
+
+def suspended() -> Story:
+    """Handlers that slept and waited, through a pause, and past a deadline that a resume lifts."""
+    story = Story({"sleeps": [], "hears": [], "patient": []}, deadline=int(1_000_200 * SECOND))
+    story.claim().start("sleeps", "hears", "patient").after(1)
+    due, late = int(1_000_061 * SECOND), int(1_000_031 * SECOND)
+    story.tell(s.StepSuspended("sleeps", 1, "1: sleep", 0.5, due))
+    story.tell(s.StepSuspended("hears", 1, "'yes': wait_for approve", 0.5, None, "approve"))
+    story.tell(s.StepSuspended("patient", 1, "1: wait_for never", 0.5, late, "never"))
+    sent, kept = (completed(name).output for name in ("sent", "kept"))
+    story.tell(p.SignalReceived("approve", sent))
+    story.tell(s.StepWoken("hears", "'yes': wait_for approve", "approve", sent)).start("hears")
+    story.tell(
+        s.StepItemCompleted("hears", 2, "1/a", sent), s.StepItemFailed("hears", 2, "b", ERROR)
+    )
+    story.tell(s.StepSuspended("hears", 2, "2: wait_for approve", 0.5, None, "approve"))
+    story.tell(p.PipelinePauseRequested(), p.PipelinePaused()).after(10)
+    story.tell(p.SignalReceived("approve", kept)).after(10)
+    story.tell(p.PipelineResumed({"sleeps": due + 20 * SECOND, "patient": late + 20 * SECOND}))
+    story.tell(s.StepWoken("hears", "2: wait_for approve", "approve", kept)).start("hears")
+    story.complete("hears").after(40).tell(s.StepWoken("patient", "1: wait_for never"))
+    story.start("patient").fail("patient").tell(p.PipelineFailed("patient", ERROR)).after(160)
+    story.tell(claim("engine-2"), p.PipelineResumed({"sleeps": due + 180 * SECOND}), epoch=2)
+    story.tell(p.PipelineDeadlineExceeded(), epoch=2)
+    late_error = replace(ERROR, type="semantica.pipeline.DeadlineExceeded", category="timeout")
+    story.tell(p.PipelineFailed("", late_error, 0), epoch=2).after(10)
+    story.tell(p.PipelineResumed({"sleeps": due + 190 * SECOND}), started("patient", 3), epoch=2)
+    woken = s.StepWoken("sleeps", "1: sleep", value=NONE)
+    story.tell(
+        completed("patient", 3), woken, started("sleeps", 2), completed("sleeps", 2), epoch=2
+    )
+    sinks = tuple(story.run.step(name).version for name in ("sleeps", "hears", "patient"))
+    return story.tell(p.PipelineCompleted(sinks, 99.0), epoch=2)
+
+
+def rolled_back() -> Story:
+    """Undone after a failure, with a retry, an interruption, and a failure that is overcome."""
+    steps = {"a": [], "b": ["a"], "c": ["b"], "fails": ["c"], "sleeps": [], "behind": ["fails"]}
+    options = {name: {"compensate": "m:undo"} for name in "abc"}
+    story = Story(steps, options=options, on_failure="rollback").claim()
+    story.start("sleeps").tell(s.StepSuspended("sleeps", 1, "1: sleep", 0.5, int(9e15)))
+    for name in "abc":
+        story.start(name).after(1).complete(name)
+    story.start("fails").fail("fails").tell(p.PipelineRollbackStarted("fails", ERROR))
+    story.tell(s.StepCompensationStarted("c", 2, "w")).after(1)
+    story.tell(s.StepCompensated("c", 2, 1.0), s.StepCompensationStarted("b", 2, "w")).after(1)
+    retry = s.StepCompensationRetryScheduled("b", 2, ERROR, 1, 1.0, story.now + SECOND)
+    story.tell(retry).after(1).tell(s.StepCompensationStarted("b", 3, "w"))
+    story.tell(claim("engine-2"), s.StepInterrupted("b", 3), epoch=2)
+    story.tell(s.StepCompensationStarted("b", 4, "w"), epoch=2)
+    story.tell(s.StepCompensationFailed("b", 4, ERROR, 0.5), epoch=2)
+    story.tell(p.PipelineRollbackFailed("b", ERROR), claim("engine-3"), epoch=3).after(60)
+    story.tell(p.PipelineRollbackResumed(), s.StepCompensationStarted("b", 5, "w"), epoch=3)
+    story.tell(s.StepCompensated("b", 5, 0.5), s.StepCompensationStarted("a", 2, "w"), epoch=3)
+    return story.tell(s.StepCompensated("a", 2, 0.5), p.PipelineRolledBack(), epoch=3)
 
 
 def line(envelope: Envelope) -> str:

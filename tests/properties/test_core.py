@@ -122,7 +122,7 @@ class Core(RuleBasedStateMachine):
         self.past: list[tuple[int, int]] = []
         """Attempts that have been started, and may report again and again."""
         self.percentage = 0.0
-        self.probed = self.sent = 0
+        self.probed = self.sent = self.measured = 0
 
     @property
     def run(self) -> Run:
@@ -318,9 +318,10 @@ class Core(RuleBasedStateMachine):
 
     def progress_falls_only_after_a_reset(self) -> None:
         now = progress(self.run, self.shell.now)
-        last = list(self.shell.store.read(f"run/{RUN}"))[-1].type
-        assert now.percentage >= self.percentage or last == "PipelineResumed"
-        self.percentage = now.percentage
+        news = self.shell.store.read(f"run/{RUN}", self.measured)
+        reset = any(envelope.type == "PipelineResumed" for envelope in news)
+        assert now.percentage >= self.percentage or reset
+        self.percentage, self.measured = now.percentage, self.run.state.version
 
     def whatever_is_asked_the_answer_is_lawful(self) -> None:
         """Every control, and everything that can be said about one step, on copies."""
