@@ -166,7 +166,7 @@ def _define_step(step: PipelineStep, plain: Callable[[Any, str], Any]) -> StepDe
         config={
             key: plain(value, f"step {step.name!r}, {key!r}") for key, value in step.config.items()
         },
-        handler=handler_reference(handler),
+        handler=None if handler is None else handler_reference(handler) or "",
         fingerprint=fingerprint(handler) if callable(handler) else None,
         priority=step.priority,
         timeout=step.timeout,
