@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     from .supply import Supply
 
 
+MAX_REMEMBERED = 256
+"""Pipelines whose handlers an engine keeps."""
+
+
 class Waiter(msgspec.Struct):
     """Somebody who waits for a run: a future, and perhaps a progress callback."""
 
@@ -92,11 +96,20 @@ class Owner:
         self.runs: dict[str, LiveRun] = {}
         self.queue: list[tuple[Rank, LiveRun]] = []
         """Heap of the runs that could start a step."""
+        self.given: dict[str, Mapping[str, Given]] = {}
+        """By the name of the pipeline, the newest last."""
         self.busy: Counter[str] = Counter()
         """Attempts in flight, by pipeline."""
         self.draining = False
         self.let_go: Callable[[], None] | None = None
         """Ends what it has subscribed to."""
+
+    def remember(self, pipeline: str, handlers: Mapping[str, Given]) -> None:
+        """Keep what a pipeline brought along, for its runs that are resumed later here."""
+        self.given.pop(pipeline, None)
+        self.given[pipeline] = handlers
+        if len(self.given) > MAX_REMEMBERED:
+            del self.given[next(iter(self.given))]
 
     def scheduler(self) -> ResourceScheduler:
         """What it has of resources. Any thread."""
@@ -125,7 +138,7 @@ class LiveRun:
         self.run = run
         self.owner = owner
         self.epoch = epoch
-        self.handlers = dict(handlers or {})
+        self.handlers = {**owner.given.get(run.state.name, {}), **(handlers or {})}
         self.recorded = run.state.version
         """Version up to which the events are committed."""
         self.pending: list[tuple[str, list[Event]]] = []
@@ -150,6 +163,7 @@ class LiveRun:
     def begun_by(self, submission: Submission) -> None:
         """It is a new run, that somebody in this process asked for."""
         self.submission = submission
+        self.owner.remember(submission.definition.name, submission.handlers)
         self.answers = submission.answers
 
     def record(self, events: list[Event], actor: str, now: int) -> None:
