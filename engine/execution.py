@@ -178,7 +178,7 @@ class ExecutionEngine(Controls):
             LogError: The log cannot be used.
         """
         self._check_thread()
-        return self.execute_pipeline_async(
+        future = self.execute_pipeline_async(
             pipeline,
             data,
             run_id=run_id,
@@ -187,7 +187,19 @@ class ExecutionEngine(Controls):
             on_failure=on_failure,
             deadline=deadline,
             origin=origin,
-        ).result()
+        )
+        if not self._owner.backend.here:
+            return future.result()
+        # A handler waits for a run of its own engine: meanwhile another worker takes its place.
+        self._lend(1)
+        try:
+            return future.result()
+        finally:
+            self._lend(-1)
+
+    def _lend(self, workers: int) -> None:
+        loop, owner = self._open().loop, self._owner
+        loop.post(partial(loop.lend, owner, workers))
 
     def execute_pipeline_async(
         self,
@@ -277,7 +289,7 @@ class ExecutionEngine(Controls):
     @property
     def max_workers(self) -> int:
         """Steps in flight at once, ``async def`` handlers that wait aside."""
-        return self._owner.backend.max_workers
+        return self._owner.backend.max_workers - self._owner.lent
 
     @property
     def resource_scheduler(self) -> ResourceScheduler:
@@ -314,6 +326,10 @@ class ExecutionEngine(Controls):
             if self._shared is None or os.getpid() != self._pid:
                 return []
             self._check_thread()
+            if self._owner.backend.here:
+                raise RuntimeError(
+                    "a handler cannot close the engine that executes it, since that waits for it"
+                )
             self._finalizer.detach()
             shared, loop = self._shared, self._shared.loop
             done: Future[list[Unfinished]] = Future()

@@ -101,6 +101,8 @@ class Owner:
         self.busy: Counter[str] = Counter()
         """Attempts in flight, by pipeline."""
         self.draining = False
+        self.lent = 0
+        """Workers that stand in for those whose handlers wait for a run of this owner."""
         self.let_go: Callable[[], None] | None = None
         """Ends what it has subscribed to."""
 

@@ -48,6 +48,10 @@ if TYPE_CHECKING:
     from .parallelism import ParallelismManager
 
 
+MAX_SLEEP = 3600.0
+"""Seconds of sleep at a time: the system takes no arbitrarily long ones."""
+
+
 class Loop:
     """Executes the runs of this process on one log.
 
@@ -106,11 +110,12 @@ class Loop:
                 self.turn(messages)
             except Exception as error:
                 self._fail_all(error)
+            del messages  # who waits in one of them may be forgotten meanwhile
 
     def _patience(self) -> float | None:
         """Seconds to sleep when nothing arrives."""
         waits = (self.timers.next_in(), self.ownership.patience())
-        return min((wait for wait in waits if wait is not None), default=None)
+        return min((min(wait, MAX_SLEEP) for wait in waits if wait is not None), default=None)
 
     # -- a turn ------------------------------------------------------------------------------
 
@@ -225,22 +230,16 @@ class Loop:
         return True
 
     def _commit(self) -> None:
-        batches, owners = [], []
-        for live in self._touched.values():
-            after = live.recorded
-            for actor, events in live.pending:
-                batches.append(
-                    Batch(
-                        stream=live.run.stream,
-                        after=after,
-                        epoch=live.epoch,
-                        actor=actor,
-                        at=self.now,
-                        events=[to_new(event) for event in events],
-                    )
-                )
-                owners.append(live)
-                after += len(events)
+        batches: list[Batch] = []
+        owners: list[LiveRun] = []
+        for live in list(self._touched.values()):
+            try:
+                made = self._batches(live)
+            except Exception as error:  # something in it cannot be written: its own fault
+                self._give_run_up(live, error)
+                continue
+            batches += made
+            owners += [live] * len(made)
         if not batches and not self.taken:
             return
         answers = append_patiently(self.store, batches, self.taken, self.closing, self.clock)
@@ -252,6 +251,23 @@ class Loop:
             elif self.holds(live):
                 self._refuse_replies(refusal)
                 self._lose(live, refusal)
+
+    def _batches(self, live: LiveRun) -> list[Batch]:
+        batches, after = [], live.recorded
+        for actor, events in live.pending:
+            encoded = [to_new(event) for event in events]
+            batches.append(
+                Batch(
+                    stream=live.run.stream,
+                    after=after,
+                    epoch=live.epoch,
+                    actor=actor,
+                    at=self.now,
+                    events=encoded,
+                )
+            )
+            after += len(events)
+        return batches
 
     def _refuse_replies(self, refusal: AppendRefused) -> None:
         for future, _, stream in self._replies:
@@ -281,6 +297,12 @@ class Loop:
             self._finish(live)
         elif snapshot_due(live.run, live.snapshot_at):
             self._snapshot(live)
+
+    def lend(self, owner: Owner, workers: int) -> None:
+        """Give an owner more workers, or (negative) take them back."""
+        owner.lent += workers
+        owner.backend.resize(owner.backend.max_workers + workers)
+        self.hungry[owner.id] = owner
 
     # -- ends --------------------------------------------------------------------------------
 
@@ -348,7 +370,7 @@ def follow(manager: ParallelismManager, loop: Loop, owner: Owner) -> None:
 
     def resize(max_workers: int) -> None:
         if owner.id in loop.owners:
-            owner.backend.resize(max_workers)
+            owner.backend.resize(max_workers + owner.lent)
             loop.hungry[owner.id] = owner
 
     owner.let_go = manager.subscribe(lambda count: loop.post(partial(resize, count)))

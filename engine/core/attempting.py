@@ -19,7 +19,8 @@ def start(run: Run, command: c.Start, now: int) -> list[Event]:
     step = run.state.steps[command.step]
     waits = step.status is StepStatus.WAITING
     admitted = goes_on(run) if waits else may_start(run)
-    if step.status not in _STARTABLE or step.remaining or not admitted:
+    late = run.state.deadline is not None and now >= run.state.deadline
+    if step.status not in _STARTABLE or step.remaining or late or not admitted:
         return []
     graph, steps = run.graph, run.state.steps
     return [
