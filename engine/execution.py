@@ -218,30 +218,41 @@ class ExecutionEngine(Controls):
         Returns at once; the run is recorded with the loop's next commit, and every later call on
         this engine finds it. Arguments and errors are those of :meth:`execute_pipeline`.
         """
-        loop = self._open().loop
+        self._mention_unfinished(pipeline.name)
+        submission = self._prepared(
+            pipeline,
+            data,
+            run_id,
+            priority=priority,
+            on_failure=on_failure,
+            deadline=deadline_at(deadline, self._open().loop.clock.now()),
+            parallelism=self._options.parallelism,
+            origin=origin,
+        )
+        return self._submit(submission, progress_callback)
+
+    def _prepared(
+        self, pipeline: Pipeline, data: Any, run_id: str | None, *, on_failure: str, **fields: Any
+    ) -> Submission:
         if on_failure not in get_args(OnFailure):
             listing = "'stop', 'continue' or 'rollback'"
             raise ValueError(f"on_failure must be {listing}, not {on_failure!r}")
         warnings = self._validate(pipeline)
         definition = define(pipeline, allow_pickle=self.allow_pickle)
-        self._mention_unfinished(pipeline.name)
         answers = self.failure_handler.answers()
         event = submitted(
             definition,
             data,
             self._open().store.artifacts,
             engine=self.id,
-            priority=priority,
             on_failure=on_failure,
-            deadline=deadline_at(deadline, loop.clock.now()),
-            parallelism=self._options.parallelism,
             retry=self.retry,
             answers=answers,
             allow_pickle=self.allow_pickle,
-            origin=origin,
             warnings=warnings,
+            **fields,
         )
-        submission = Submission(
+        return Submission(
             run_id=checked_id(run_id) if run_id is not None else new_id(),
             given=run_id is not None,
             event=event,
@@ -250,6 +261,11 @@ class ExecutionEngine(Controls):
             answers=answers,
             actor=actor(),
         )
+
+    def _submit(
+        self, submission: Submission, progress_callback: ProgressCallback | None
+    ) -> PipelineFuture:
+        loop = self._open().loop
         waiter = self._waiter(submission.run_id, progress_callback)
         self._post(loop, partial(loop.ownership.submit, self._owner, submission, waiter))
         self._unrecorded = True

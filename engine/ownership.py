@@ -84,7 +84,8 @@ class Ownership:
             live.waiters.append(waiter)
             self._adopt(live)
             self._loop.record(live, [submission.event], submission.actor)
-            self._loop.record(live, decide(run, claim_by(owner.id), self._loop.now))
+            claimed = decide(run, claim_by(owner.id), self._loop.now)
+            self._loop.record(live, [*claimed, *submission.reused])
 
     def _join(self, owner: Owner, submission: Submission, waiter: Waiter) -> bool:
         """Take part in the run of this id, if there is one."""

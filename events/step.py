@@ -125,6 +125,15 @@ class StepCompleted(msgspec.Struct, frozen=True, omit_defaults=True):
     metrics: dict[str, int | float] = {}
 
 
+class StepReused(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The step need not run: ``output`` is what it gave as event ``version`` of run ``source``."""
+
+    step: str
+    output: Value
+    source: str
+    version: int
+
+
 class StepFailed(msgspec.Struct, frozen=True, omit_defaults=True):
     """The attempt raised, its output could not be recorded, or its worker was lost; or a step that
     waited for resources can never have them, which is attempt 0."""
