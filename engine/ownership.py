@@ -252,7 +252,7 @@ class Ownership:
 
     def patience(self) -> float | None:
         """Seconds the loop may sleep before it must look around."""
-        busy = self._loop.runs or self._followed or self._loop.grants.holders()
+        busy = self._loop.runs or self._followed or self._loop.grants.present()
         return LOOK_INTERVAL if busy else None
 
     def look_around(self) -> None:
@@ -271,7 +271,7 @@ class Ownership:
 
     def _look(self) -> None:
         for owner in self._loop.owners.values():
-            if owner.runs or owner.id in self._loop.grants.holders():
+            if owner.runs or owner.id in self._loop.grants.present():
                 self._renew(owner)
         if self._store.news() or self._inbox_unread:
             self._loop.grants.look()
