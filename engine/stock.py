@@ -24,7 +24,7 @@ def register(
     """Register a hard resource, unless it is there as it should be. The machine's own resource of
     its type gives way: wholly, if nothing is held of it."""
     gpu = kind is r.ResourceType.GPU
-    devices = devices_of(draft.state, resource_id, size, indices, over_soft=True) if gpu else ()
+    devices = devices_of(draft.state, resource_id, size, indices, over_own=True) if gpu else ()
     record(draft, r.ResourceRegistered(resource_id, kind, size, indices=devices))
     _give_way(draft, kind)
 
@@ -216,20 +216,20 @@ def devices_of(
     size: float,
     wanted: tuple[int, ...] | None,
     *,
-    over_soft: bool = False,
+    over_own: bool = False,
 ) -> tuple[int, ...]:
     """Indices for the devices of a GPU resource: those it has, and others that are free.
 
     Args:
         wanted: Which they must be; None: any.
-        over_soft: What nobody has registered, and nobody holds, counts as free.
+        over_own: The machine's own that nobody holds count as free: they give way.
 
     Raises:
         ValueError: ``wanted`` cannot be.
     """
     if size % 1:
         raise ValueError(f"GPU {resource_id!r}: its capacity is a number of devices, not {size:g}")
-    others = _indices(state, resource_id, over_soft=over_soft)
+    others = _indices(state, resource_id, over_own=over_own)
     if wanted is None:
         here = state.resources.get(resource_id)
         own = [index for index in here.indices if index not in others] if here else []
@@ -243,11 +243,12 @@ def devices_of(
     return wanted
 
 
-def _indices(state: PoolState, resource_id: str, *, over_soft: bool = False) -> set[int]:
+def _indices(state: PoolState, resource_id: str, *, over_own: bool = False) -> set[int]:
     """The devices of other GPU resources."""
     found: set[int] = set()
     for name, resource in state.resources.items():
         if name != resource_id:
-            found.update(resource.devices if over_soft and resource.soft else resource.indices)
-            found.update(resource.devices)  # perhaps of one that it has lost
+            gives_way = over_own and resource.soft and name == resource.type
+            found.update(() if gives_way else resource.indices)
+            found.update(resource.devices)  # what is held, perhaps of one that it has lost
     return found

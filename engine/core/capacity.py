@@ -194,8 +194,9 @@ class Survey:
         self._state = state
         self._waiting = waiting
         self._now = now
-        self._kept: dict[str, float] = {}
-        """What those in front wait for, by resource."""
+        self._kept: dict[tuple[str, str | None], float] = {}
+        """What those in front wait for, by resource: all of them, and those for whom something of
+        it is reserved."""
         self.soonest: int | None = None
         """In how many ns a limited rate will allow a start that it does not allow now."""
 
@@ -225,15 +226,14 @@ class Survey:
         if wait:
             self.soonest = wait if self.soonest is None else min(self.soonest, wait)
             return False
+        if impossible(self._state, request.amounts, request.names) is not None:
+            return False  # its owner will notice
         grant = self.place(request)
         if grant is not None:
             yield allocation, grant
-        if allocation in self._state.requests and not self._in_vain(request):
+        if allocation in self._state.requests:
             self._keep(request)
         return grant is not None
-
-    def _in_vain(self, request: Request) -> bool:
-        return impossible(self._state, request.amounts, request.names) is not None
 
     def place(self, request: Request) -> Grant | None:
         """Where its amounts would be held now; None where they do not fit."""
@@ -260,7 +260,12 @@ class Survey:
 
     def _left(self, resource_id: str, request: Request) -> float:
         left = free(self._state, resource_id, request)
-        return amount(left - self._kept.get(resource_id, 0.0))
+        kept = self._kept.get((resource_id, None), 0.0)
+        rest = left - free(self._state, resource_id)
+        if rest > 0:  # others cannot have what is reserved for it, and do not keep it from it
+            mine = max(self._kept.get((resource_id, name), 0.0) for name in request.names if name)
+            kept = mine + min(kept - mine, max(0.0, left - rest))
+        return amount(left - kept)
 
     def _devices(self, left: dict[str, float], wanted: float) -> list[tuple[str, int]] | None:
         """Devices for an amount of GPUs: free ones, or, for a share, the fullest that has it."""
@@ -286,9 +291,11 @@ class Survey:
 
     def _keep(self, request: Request) -> None:
         """Those behind cannot have what this one waits for."""
+        holders = {kept.holder for kept in self._state.reservations.values()}
         for name, wanted in request.amounts.items():
             for key in candidates(self._state, name):
-                self._kept[key] = self._kept.get(key, 0.0) + wanted
+                for holder in (None, *holders.intersection(request.names)):
+                    self._kept[key, holder] = self._kept.get((key, holder), 0.0) + wanted
 
 
 def share(state: PoolState, pipeline: str) -> float:
