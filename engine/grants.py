@@ -126,17 +126,16 @@ class Grants:
             None: it needs nothing.
 
         Raises:
-            MustWait: It is taken, and has been asked for.
-            ResourceUnavailable: It can never be had.
+            MustWait: It is taken, and has been asked for; or it can never be had, which
+                :meth:`perform` says of whoever waits.
         """
         desk = self._desk_of(live, i)
         if desk is None:
             return None
         asked = self._request(live, i)
         with desk.pool.changed:
-            problem = _in_vain(desk, asked)
-            if problem is not None:
-                raise ResourceUnavailable(problem)
+            if _in_vain(desk, asked) is not None:
+                raise MustWait
             could_be = self._could_be(desk, asked)
         if not could_be:
             self._stand(desk, asked, live, i, sent=False)
@@ -273,8 +272,8 @@ class Grants:
             granted, denied, version = desk.pool.transact(actor, partial(self._decide, desk, spare))
             desk.sent()
             for allocation, problem in denied:
-                asked = desk.take_off(allocation)
-                self._deny(asked.live, asked.step, problem)
+                live, step = desk.take_off(allocation)
+                self._loop.post(partial(self._deny, live, step, problem))
             for allocation, grant in granted:
                 live, step = desk.take_off(allocation)
                 worker = spare[live.owner.id].pop()

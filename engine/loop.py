@@ -22,13 +22,11 @@ from ..events.errors import (
     IllegalTransition,
     LogError,
     LogUnavailable,
-    ResourceUnavailable,
 )
 from ..events.store import Batch, Store
 from ..events.upcasters import Event, to_new
 from ..projections.catchup import save_snapshot, snapshot_due
 from .attempts import Attempts
-from .classify import describe
 from .clock import Clock
 from .context import Context
 from .core import commands as c
@@ -184,9 +182,6 @@ class Loop:
             held = self.grants.take(live, i)
         except MustWait:
             self.record(live, decide(live.run, c.Queue(i), self.now))
-        except ResourceUnavailable as error:
-            self.record(live, decide(live.run, c.Queue(i), self.now))
-            self.record(live, decide(live.run, c.Deny(i, describe(error)), self.now))
         else:
             return self.launch(live, i, worker, held)
         self._queue(live)

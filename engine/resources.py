@@ -250,16 +250,18 @@ class ResourceScheduler:
         while True:
             home = self._at_home
             with home.pool.changed:
-                state, now = home.pool.state, time.monotonic()
+                if home is not self._home:
+                    continue  # the pool has moved, and those who wait with it
+                now = time.monotonic()
+                home.pool.transact(home.owner, partial(self._take, allocation, now >= sweep))
+                sweep = now + SWEEP_INTERVAL if now >= sweep else sweep
+                state = home.pool.state
                 held = state.held.get(allocation)
                 if held is not None:
                     return next(holdings.told(allocation, held, state))
                 if allocation not in state.requests or now >= end:
                     raise asking.unavailable(state, request)
-                if home is self._home:  # else the pool has moved, and those who wait with it
-                    home.pool.changed.wait(min(end - now, LOOK_INTERVAL))
-            self._transact(partial(self._take, allocation, now >= sweep))
-            sweep = now + SWEEP_INTERVAL if now >= sweep else sweep
+                home.pool.changed.wait(min(end - now, LOOK_INTERVAL))
 
     def _take(self, allocation: str, sweep: bool, draft: Draft) -> None:
         if not asking.take(draft, allocation) and sweep:

@@ -41,6 +41,7 @@ KINDS |= {"g1": r.ResourceType.GPU, "g2": r.ResourceType.GPU, "gpu": r.ResourceT
 KINDS |= {"m": r.ResourceType.MEMORY}
 names = st.sampled_from(sorted(KINDS))
 writers = st.integers(0, 2)
+holders = st.sampled_from(["A", "B", "X", "t"])
 amounts = st.dictionaries(
     st.sampled_from(["c1", "cpu", "cpu", "c2", "m", "gpu", "gpu", "g1", "memory"]),
     st.sampled_from([0.1, 0.25, 0.3, 0.7, 1.0, 1.0, 2.0, 3.0]),
@@ -134,9 +135,11 @@ class Sharing(RuleBasedStateMachine):
         with suppress(PipelineError):
             self.transact(w, lambda draft: stock.remove(draft, name))
 
-    @rule(w=writers, name=names, kept=st.sampled_from([0.5, 1.0, 2.0]), who=st.sampled_from("ABXt"))
-    def reserve(self, w: int, name: str, kept: float, who: str) -> None:
-        key = str(next(self.numbers))
+    @precondition(lambda self: self.ledger.resources)
+    @rule(w=writers, which=st.integers(0, 9), kept=st.sampled_from([1.0, 2.0]), who=holders)
+    def reserve(self, w: int, which: int, kept: float, who: str) -> None:
+        key, known = str(next(self.numbers)), list(self.ledger.resources)
+        name = known[which % len(known)]
         with suppress(PipelineError):
             self.transact(w, lambda draft: stock.reserve(draft, name, key, kept, who))
 
@@ -169,10 +172,12 @@ class Sharing(RuleBasedStateMachine):
         step_type=st.sampled_from([None, "t", "u"]),
         priority=st.integers(0, 2),
         deadline=st.none() | st.integers(1, 3),
+        most=st.integers(0, 4),
     )
-    def request(self, w: int, wanted: list[dict[str, float]], **fields: Any) -> None:
+    def request(self, w: int, wanted: list[dict[str, float]], most: int, **fields: Any) -> None:
         for each in wanted:
             self.ask(w, each, **fields)
+        self.transact(w, self.serve(w, most))
 
     def ask(self, w: int, wanted: dict[str, float], **fields: Any) -> str | None:
         key = str(next(self.numbers))
