@@ -117,6 +117,8 @@ class Loop:
         self.timers.fire_due()
         self.ownership.look_around()
         for live in list(self._touched.values()):
+            if live.run.state.deadline:  # nothing more starts after it
+                self.record(live, decide(live.run, c.Expire(), self.now))
             self.record(live, settle(live.run, peak_memory()))
         self._dispatch()
         self._commit()
