@@ -22,6 +22,7 @@ from semantica.pipeline import (
     PipelineValidationError,
     ResourceScheduler,
 )
+from semantica.pipeline.engine import ownership
 from semantica.pipeline.engine.loop import Loop
 from semantica.pipeline.events.pipeline import PipelineClaimed
 from semantica.pipeline.events.store import Batch
@@ -281,7 +282,10 @@ def test_two_engines_on_one_log_share_what_there_is(make_engine: MakeEngine, gat
 # -- rates ----------------------------------------------------------------------------------
 
 
-def test_steps_of_a_type_start_at_the_rate_that_is_set(make_engine: MakeEngine) -> None:
+def test_steps_of_a_type_start_at_the_rate_that_is_set(
+    make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ownership, "LOOK_INTERVAL", 1e6)  # no looking around helps
     engine = make_engine(max_workers=8)
     engine.resource_scheduler.set_rate_limit("t", 3, 0.15)
     future = engine.execute_pipeline_async(roots(map(str, range(9)), lambda data: None))
@@ -498,11 +502,11 @@ def test_what_is_reserved_for_others_is_not_waited_for(make_engine: MakeEngine) 
     pool = scheduler(cpu=4)
     pool.reserve_resource("cpu", 3, "critical")
     engine = make_engine(resource_scheduler=pool)
+    both = Pipeline("critical", roots("ab", lambda data: 1, resources={"cpu": 4}).steps)
+    engine.execute_pipeline(both).raise_for_status()  # one waits for the other
     pipeline = roots("a", len, "plain", resources={"cpu": 2})
     result = engine.execute_pipeline_async(pipeline).result(FAR)
     assert "there are 1 that are not reserved for others" in str(result.errors)
-    pipeline = roots(["critical"], lambda data: 1, "plain", resources={"cpu": 4})
-    engine.execute_pipeline(pipeline).raise_for_status()
 
 
 def test_a_reservation_made_while_somebody_waits_is_noticed(

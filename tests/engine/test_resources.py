@@ -340,6 +340,24 @@ def test_two_engines_of_a_process_share_a_pool(make_engine: MakeEngine) -> None:
     assert second.resource_scheduler.deallocate_resource(held.allocation_id)
 
 
+def test_an_engine_that_shows_life_in_several_threads_at_once(make_engine: MakeEngine) -> None:
+    for _ in range(8):
+        engine = make_engine()
+        together = threading.Barrier(5, timeout=FAR)
+
+        def allocate(engine: ExecutionEngine = engine, together: Any = together) -> float:
+            together.wait()
+            return engine.resource_scheduler.allocate_resource("cpu", "cpu", 0.01, "job").amount
+
+        threads = [in_thread(allocate) for _ in range(4)]
+        together.wait()
+        step = PipelineStep("s", "t", handler=lambda data: data)
+        engine.execute_pipeline_async(Pipeline("p", [step])).result(FAR).raise_for_status()
+        for thread, told in threads:
+            thread.join(FAR)
+            assert told == [0.01]
+
+
 def test_a_step_gives_back_what_it_holds_itself(make_engine: MakeEngine) -> None:
     engine = make_engine()
     told: list[object] = []
