@@ -2,84 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-from itertools import count
-from typing import Any
-
 import pytest
+from table import SECOND, Table
 
-from semantica.pipeline.engine import stock
 from semantica.pipeline.engine.core.capacity import impossible
-from semantica.pipeline.engine.pool import Draft, SharedPool
 from semantica.pipeline.events import resource as r
-from semantica.pipeline.events.errors import PipelineError, ResourceUnavailable
-from semantica.pipeline.events.memory import MemoryStore
+from semantica.pipeline.events.errors import ResourceUnavailable
 from semantica.pipeline.projections.pool import MAX_PASSED
-
-SECOND = 10**9
-KINDS = {"c": r.ResourceType.CPU, "g": r.ResourceType.GPU, "m": r.ResourceType.MEMORY}
-
-
-class Table:
-    """A pool with a clock that is set by hand. The kind of a resource is its first letter."""
-
-    def __init__(self, ordering: str = "priority", fit: str = "first_fit", **sizes: float) -> None:
-        self.now = 1_000 * SECOND
-        self.pool = SharedPool(MemoryStore(), "p", self, threading.Event())  # type: ignore[arg-type]
-        self.numbers = count(1)
-        self.do(lambda d: d.record(r.PoolConfigured(r.Ordering(ordering), r.Fit(fit))))
-        for name, size in sizes.items():
-            self.register(name, size)
-
-    def do(self, decide: Any) -> Any:
-        clock = self.pool._clock = Clock(self.now)  # type: ignore[assignment]
-        assert clock
-        return self.pool.transact("me", decide)
-
-    def register(self, name: str, size: float, *indices: int) -> None:
-        self.do(lambda d: stock.register(d, name, KINDS[name[0]], size, indices or None))
-
-    def reserve(self, name: str, kept: float, holder: str) -> None:
-        self.do(lambda d: stock.reserve(d, name, f"r{next(self.numbers)}", kept, holder))
-
-    def ask(self, pipeline: str = "job", key: str | None = None, **fields: Any) -> str:
-        amounts = {k: fields.pop(k) for k in list(fields) if k[0] in KINDS or k == "gpu"}
-        key = key or f"a{next(self.numbers)}"
-        event = r.AllocationRequested(key, "me", pipeline, amounts, **fields)
-        self.do(lambda d: d.record(event))
-        return key
-
-    def serve(self, most: int = 100, only: str | None = None) -> list[str]:
-        """Grant what can be; in the order of being served."""
-
-        def decide(draft: Draft) -> list[str]:
-            served: list[str] = []
-            for key, grant in draft.survey():
-                if only in (None, key) and len(served) < most:
-                    draft.record(r.AllocationGranted(key, grant.amounts, grant.gpus))
-                    served.append(key)
-            return served
-
-        return list(self.do(decide))
-
-    def release(self, key: str) -> None:
-        self.do(lambda d: d.record(r.AllocationReleased(key)))
-
-    def held(self, key: str) -> tuple[dict[str, float], tuple[int, ...]]:
-        held = self.pool.state.held[key]
-        return held.grants, held.gpus
-
-
-class Clock:
-    def __init__(self, now: int) -> None:
-        self._now = now
-
-    def now(self) -> int:
-        return self._now
-
-    def monotonic(self) -> int:
-        return self._now
-
 
 # -- the order ------------------------------------------------------------------------------
 
@@ -267,122 +196,6 @@ def test_best_fit_takes_the_fullest_and_first_fit_the_first() -> None:
         key = table.ask(cpu=2.0)
         table.serve()
         assert table.held(key) == ({resource: 2.0}, ())
-
-
-# -- GPUs -----------------------------------------------------------------------------------
-
-
-def test_shares_gather_on_one_device_and_whole_ones_are_whole() -> None:
-    table = Table(g=3.0)
-    a, b, c = (table.ask(g=0.5) for _ in range(3))
-    whole = table.ask(g=1.0)
-    assert table.serve() == [a, b, c, whole]
-    assert [table.held(key)[1] for key in (a, b, c, whole)] == [(0,), (0,), (1,), (2,)]
-    two = table.ask(g=2.0)
-    table.release(a)
-    table.release(whole)
-    assert table.serve() == [], "two halves of different devices are no device"
-    table.release(b)
-    assert table.serve() == [two]
-    assert table.held(two)[1] == (0, 2)
-
-
-def test_a_share_fits_beside_what_is_reserved() -> None:
-    table = Table(g=1.0)
-    table.reserve("g", 0.3, "critical")
-    key = table.ask(g=0.5)
-    assert table.serve() == [key]
-
-
-def test_a_device_lost_by_a_resize_is_given_back() -> None:
-    table = Table(g=2.0)
-    both = table.ask(g=2.0)
-    table.serve()
-    table.do(lambda d: stock.resize(d, "g", 1.0))
-    table.release(both)
-    table.do(lambda d: stock.resize(d, "g", 2.0))
-    again = table.ask(g=2.0)
-    assert table.serve() == [again]
-
-
-def test_a_lost_device_is_nobody_elses_while_it_is_held() -> None:
-    table = Table(g1=2.0)
-    both = table.ask(g1=2.0)
-    table.serve()
-    table.do(lambda d: stock.resize(d, "g1", 1.0))
-    table.register("g2", 1.0)
-    assert table.pool.state.resources["g2"].indices == (2,)
-    table.release(both)
-    table.register("g3", 1.0)
-    assert table.pool.state.resources["g3"].indices == (1,)
-
-
-def test_resizing_keeps_the_devices_that_were_named() -> None:
-    table = Table()
-    table.register("g", 3.0, 4, 5, 6)
-    table.do(lambda d: stock.resize(d, "g", 2.0))
-    assert table.pool.state.resources["g"].indices == (4, 5)
-    table.do(lambda d: stock.resize(d, "g", 4.0))
-    assert table.pool.state.resources["g"].indices == (4, 5, 0, 1)
-
-
-@pytest.mark.parametrize("indices", [(0, 0), (0,), (0, 1, 2), (3, 7)])
-def test_a_device_belongs_to_one_resource(indices: tuple[int, ...]) -> None:
-    table = Table()
-    table.register("g1", 1.0, 7)
-    with pytest.raises(ValueError, match="2 different indices are needed that no other"):
-        table.register("g2", 2.0, *indices)
-
-
-def test_the_machines_own_gpus_give_way_but_for_those_that_are_held() -> None:
-    table = Table()
-    table.do(lambda d: stock.seed(d, {"gpu": 3}))
-    held = table.ask(gpu=1.0)
-    table.serve()
-    table.register("g1", 1.0)
-    state = table.pool.state
-    assert state.resources["g1"].indices == (1,), "device 0 is held"
-    assert state.resources["gpu"].indices == (0, 2)
-    with pytest.raises(ValueError, match="no other resource has"):
-        table.register("g2", 1.0, 0)
-    table.release(held)
-    table.register("g3", 1.0)
-    assert "gpu" not in table.pool.state.resources
-
-
-# -- the machine ----------------------------------------------------------------------------
-
-
-def test_what_the_machine_has_follows_the_machine() -> None:
-    table = Table()
-    for gpus in (4, 2, 0, 1):
-        table.do(lambda d, n=gpus: stock.seed(d, {"cpu": 8.0, "gpu": n}))
-        found = table.pool.state.resources.get("gpu")
-        assert (found.indices if found else ()) == tuple(range(gpus))
-    before = table.pool.state.version
-    table.do(lambda d: stock.seed(d, {"cpu": 8.0, "gpu": 1}))
-    assert table.pool.state.version == before
-
-
-def test_a_resized_resource_is_hard_and_stays_as_it_is() -> None:
-    table = Table()
-    table.do(lambda d: stock.seed(d, {"cpu": 8.0}))
-    table.do(lambda d: stock.resize(d, "cpu", 1.0))
-    table.do(lambda d: stock.seed(d, {"cpu": 8.0}))
-    assert table.pool.state.resources["cpu"].capacity == 1.0
-    with pytest.raises(ResourceUnavailable, match="never be allocated: 2 cpu are wanted"):
-        table.do(lambda d: stock.make_room(d, "cpu", r.ResourceType.CPU, 2.0))
-
-
-def test_what_is_held_is_not_removed() -> None:
-    table = Table(c=1.0)
-    key = table.ask(c=1.0)
-    table.serve()
-    with pytest.raises(PipelineError, match="1 of resource 'c' are held"):
-        table.do(lambda d: stock.remove(d, "c"))
-    table.release(key)
-    table.do(lambda d: stock.remove(d, "c"))
-    assert not table.pool.state.resources
 
 
 # -- rates ----------------------------------------------------------------------------------
