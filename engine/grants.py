@@ -16,11 +16,11 @@ from ..events import resource as r
 from ..events.definition import StepDefinition
 from ..events.errors import ResourceUnavailable
 from ..events.upcasters import PoolEvent
-from ..projections.pool import PoolState, Request
+from ..projections.pool import Request
 from .classify import describe
 from .core import commands as c
 from .core.capacity import Grant, Survey, impossible
-from .core.decide import decide
+from .core.decide import decide, failing
 from .core.effects import Acquire
 from .live import LiveRun, Owner
 from .pool import Draft, SharedPool
@@ -60,6 +60,8 @@ class Desk:
         self.over: list[PoolEvent] = []
         """Releases and withdrawals that are not recorded yet."""
         self.swept_at = 0
+        self.checked = 0
+        """Version up to which it is known of all who wait that they do not do so in vain."""
         self.timer = 0
         """When (monotonic ns) a limited rate is looked at again; 0: it is not."""
 
@@ -125,8 +127,8 @@ class Grants:
             None: it needs nothing.
 
         Raises:
-            MustWait: It is taken, and has been asked for.
-            ResourceUnavailable: It can never be had.
+            MustWait: It is taken, and has been asked for; or it can never be had, which
+                :meth:`perform` says of whoever waits.
         """
         definition = live.run.graph.definition.steps[i]
         if not definition.resources and self._limited is False:
@@ -137,10 +139,11 @@ class Grants:
         if desk is None:
             return None
         asked = self._request(live, i)
-        problem = impossible(desk.pool.state, asked.amounts)
-        if problem is not None:
-            raise ResourceUnavailable(problem)
-        if not self._could_be(desk, asked):
+        with desk.pool.changed:
+            if _in_vain(desk, asked) is not None:
+                raise MustWait
+            could_be = self._could_be(desk, asked)
+        if not could_be:
             self._stand(desk, asked, live, i, sent=False)
             raise MustWait
         grant = desk.pool.transact(live.owner.id, partial(self._try, desk, asked))
@@ -232,7 +235,8 @@ class Grants:
         standing = desk.places.get(live.run.run_id, {}).get(effect.step)
         if effect.wanted and standing is None:
             asked = self._request(live, effect.step)
-            problem = impossible(desk.pool.state, asked.amounts)
+            with desk.pool.changed:
+                problem = _in_vain(desk, asked)
             if problem is not None:
                 self._loop.post(partial(self._deny, live, effect.step, problem))
                 return
@@ -249,7 +253,7 @@ class Grants:
 
     def drop(self, live: LiveRun) -> None:
         """A run is let go: nothing of it waits any more."""
-        for desk in self._desks.values():
+        for desk in list(self._desks.values()):
             for allocation in list(desk.places.get(live.run.run_id, {}).values()):
                 desk.withdraw(allocation, r.AllocationWithdrawn(allocation))
                 self._loop.wake()
@@ -262,7 +266,7 @@ class Grants:
 
     def serve(self) -> None:
         """Record what is over, and start what can be granted and has a worker."""
-        for desk in self._desks.values():
+        for desk in list(self._desks.values()):
             if desk.asked or desk.over:
                 self._serve(desk)
 
@@ -273,12 +277,11 @@ class Grants:
                 spare[owner.id] = _idle(owner, desk.waiting[owner.id])
         actor = next(iter(spare), "") or next(iter(self._loop.owners), "")
         try:
-            granted, denied = desk.pool.transact(actor, partial(self._decide, desk, spare))
+            granted, denied, version = desk.pool.transact(actor, partial(self._decide, desk, spare))
             desk.sent()
-            desk.pool.resized = False
             for allocation, problem in denied:
-                asked = desk.take_off(allocation)
-                self._deny(asked.live, asked.step, problem)
+                live, step = desk.take_off(allocation)
+                self._loop.post(partial(self._deny, live, step, problem))
             for allocation, grant in granted:
                 live, step = desk.take_off(allocation)
                 worker = spare[live.owner.id].pop()
@@ -287,6 +290,9 @@ class Grants:
                     spare[live.owner.id].append(worker)
                     self.release(held)
                     self._loop.wake()
+            if desk.pool.swept > desk.checked:
+                self._ask_again(desk)
+            desk.checked = version
         finally:
             for name, workers in spare.items():
                 for worker in workers:
@@ -294,7 +300,7 @@ class Grants:
 
     def _decide(
         self, desk: Desk, spare: dict[str, list[str]], draft: Draft
-    ) -> tuple[list[tuple[str, Grant]], list[tuple[str, str]]]:
+    ) -> tuple[list[tuple[str, Grant]], list[tuple[str, str]], int]:
         desk.send(draft)
         self._sweep(desk, draft)
         denied = self._denied(desk, draft)
@@ -305,44 +311,52 @@ class Grants:
             if not any(left.values()):
                 break
             asked = desk.asked.get(allocation)
-            if asked is not None and left.get(asked.live.owner.id):
+            if asked is None or failing(asked.live.run):
+                continue
+            if left.get(asked.live.owner.id):
                 draft.record(r.AllocationGranted(allocation, grant.amounts, grant.gpus))
                 granted.append((allocation, grant))
                 left[asked.live.owner.id] -= 1
         if survey.soonest is not None:
             self._look_again(desk, survey.soonest)
-        return granted, denied
+        return granted, denied, draft.state.version
+
+    def _ask_again(self, desk: Desk) -> None:
+        """Others took us for dead, and withdrew what we ask for: perhaps the machine slept."""
+        with desk.pool.changed:
+            known = desk.pool.state.requests
+            lost = [key for key in desk.asked if key not in known and key not in desk.unsent]
+        for allocation in lost:
+            live, step = desk.take_off(allocation)
+            self._stand(desk, self._request(live, step), live, step, sent=False)
+            self._loop.wake()
 
     def _denied(self, desk: Desk, draft: Draft) -> list[tuple[str, str]]:
-        """Requests of ours that cannot be granted any more, since a capacity was lowered."""
-        if not desk.pool.resized:
+        """Requests of ours that cannot be granted any more, since there is less to be had."""
+        if desk.pool.narrowed <= desk.checked:
             return []
         denied = []
         for allocation in desk.asked:
-            problem = impossible(draft.state, draft.state.requests[allocation].amounts)
+            request = draft.state.requests.get(allocation)
+            if request is None:  # taken for dead; it will be asked for again
+                continue
+            problem = impossible(draft.state, request.amounts, request.names)
             if problem is not None:
                 draft.record(r.AllocationDenied(allocation, problem))
                 denied.append((allocation, problem))
         return denied
 
     def _sweep(self, desk: Desk, draft: Draft) -> None:
-        """Free what dead owners held, and forget what they asked for."""
         now = self._loop.clock.monotonic()
-        if not desk.asked or now - desk.swept_at < SWEEP_INTERVAL:
-            return
-        desk.swept_at = now
-        dead = {name: self._is_dead(name) for name in _owners(draft.state)}
-        for allocation, held in list(draft.state.held.items()):
-            if dead[held.request.owner]:
-                draft.record(r.AllocationReleased(allocation, "owner_lost"))
-        for allocation, request in list(draft.state.requests.items()):
-            if dead[request.owner]:
-                draft.record(r.AllocationWithdrawn(allocation, "owner_lost"))
+        if desk.asked and now - desk.swept_at >= SWEEP_INTERVAL:
+            desk.swept_at = now
+            draft.free_the_dead(self.is_dead)
 
-    def _is_dead(self, owner: str) -> bool:
+    def is_dead(self, owner: str) -> bool:
+        """Whether an owner has died or left. Any thread."""
         if owner in self._loop.owners:
             return False
-        return not self._loop.store.alive(owner, self._loop.now)
+        return not self._loop.store.alive(owner, self._loop.clock.now())
 
     def _look_again(self, desk: Desk, wait: int) -> None:
         due = self._loop.clock.monotonic() + wait
@@ -356,26 +370,27 @@ class Grants:
 
     def look(self) -> None:
         """Others have changed the log."""
-        for desk in self._desks.values():
+        for desk in list(self._desks.values()):
             desk.pool.look()
         self._forget_limits()
 
-    def holders(self) -> set[str]:
-        """The owners that hold something, whose leases must not lapse."""
-        return {
-            held.request.owner
-            for desk in self._desks.values()
-            for held in desk.pool.state.held.values()
-        }
+    def present(self) -> set[str]:
+        """Our owners that hold something or wait for it, whose leases must not lapse."""
+        found: set[str] = set()
+        for desk in list(self._desks.values()):
+            with desk.pool.changed:
+                state = desk.pool.state
+                found.update(held.request.owner for held in state.held.values())
+                found.update(request.owner for request in state.requests.values())
+        return found & self._loop.owners.keys()
+
+
+def _in_vain(desk: Desk, asked: r.AllocationRequested) -> str | None:
+    return impossible(desk.pool.state, asked.amounts, (asked.pipeline, asked.step, asked.step_type))
 
 
 class MustWait(Exception):
     """Resources are taken; the step has been put in the queue for them."""
-
-
-def _owners(state: PoolState) -> set[str]:
-    held = {held.request.owner for held in state.held.values()}
-    return held | {request.owner for request in state.requests.values()}
 
 
 def _idle(owner: Owner, wanted: int) -> list[str]:

@@ -22,13 +22,11 @@ from ..events.errors import (
     IllegalTransition,
     LogError,
     LogUnavailable,
-    ResourceUnavailable,
 )
 from ..events.store import Batch, Store
 from ..events.upcasters import Event, to_new
 from ..projections.catchup import save_snapshot, snapshot_due
 from .attempts import Attempts, LoopJournal
-from .classify import describe
 from .clock import Clock
 from .context import Context
 from .core import commands as c
@@ -127,6 +125,8 @@ class Loop:
         self.timers.fire_due()
         self.ownership.look_around()
         for live in list(self._touched.values()):
+            if live.run.state.deadline:  # nothing more starts after it
+                self.record(live, decide(live.run, c.Expire(), self.now))
             while events := settle(live.run, peak_memory()):
                 self.record(live, events)
         self._dispatch()
@@ -193,9 +193,6 @@ class Loop:
             held = self.grants.take(live, i)
         except MustWait:
             self.record(live, decide(live.run, c.Queue(i), self.now))
-        except ResourceUnavailable as error:
-            self.record(live, decide(live.run, c.Queue(i), self.now))
-            self.record(live, decide(live.run, c.Deny(i, describe(error)), self.now))
         else:
             return self.launch(live, i, worker, held)
         self._queue(live)

@@ -45,6 +45,7 @@ class Supply:
                     scheduler = ResourceScheduler(config=self._config)
                 show_life = partial(self._loop.ownership.show_life, owner)
                 pool = self._loop.grants.pool(self.pool)
-                scheduler.attach(Home(pool, owner.id, show_life))
+                is_dead = self._loop.grants.is_dead
+                scheduler.attach(Home(pool, owner.id, show_life, is_dead))
                 self._attached = scheduler
             return self._attached
