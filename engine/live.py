@@ -31,7 +31,7 @@ from .requests import Submission
 from .result import PipelineFuture
 
 if TYPE_CHECKING:
-    from .grants import Held
+    from .desks import Held
     from .resources import ResourceScheduler
     from .supply import Supply
 

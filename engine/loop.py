@@ -32,7 +32,7 @@ from .context import Context
 from .core import commands as c
 from .core.decide import decide, settle
 from .core.effects import outstanding
-from .grants import Grants, Held, MustWait
+from .grants import Grants, MustWait
 from .live import InFlight, LiveRun, Owner
 from .logger import logger
 from .mailbox import Mailbox, Message
@@ -43,6 +43,7 @@ from .timers import Timers
 from .writing import append_patiently
 
 if TYPE_CHECKING:
+    from .desks import Held
     from .parallelism import ParallelismManager
 
 

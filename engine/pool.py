@@ -7,7 +7,6 @@ asks, from whichever process.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -41,11 +40,6 @@ T = TypeVar("T")
 
 SNAPSHOT_EVENTS = 1000
 """Events between two snapshots: few, since whoever opens a log folds what follows the last one."""
-
-
-def machine_name() -> str:
-    """Name of the pool of this machine's resources."""
-    return os.uname().nodename
 
 
 class SharedPool:

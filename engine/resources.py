@@ -23,7 +23,8 @@ from .configuration import PipelineConfig
 from .core.capacity import impossible
 from .figures import device_indices, figure, moment, type_of, whole, word
 from .holdings import ResourceAllocation
-from .pool import Draft, Home, SharedPool, machine_name
+from .pool import Draft, Home, SharedPool
+from .supply import machine_name
 
 T = TypeVar("T")
 

@@ -97,7 +97,7 @@ def test_what_is_in_flight_is_cancelled_and_the_run_fails(
     result = future.result(FAR)
     assert inside.cancelled.wait(FAR)
     assert (result.success, result.status) == (False, "failed")
-    assert "the deadline passed with 1 steps unfinished" in str(result.errors)
+    assert "the deadline passed with 2 steps unfinished" in str(result.errors)
     assert types(engine, future.run_id)[-3:] == LATE
 
 
