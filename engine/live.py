@@ -235,6 +235,17 @@ class LiveRun:
             return "thread"
         return self.run.graph.definition.steps[i].executor or self.owner.executor
 
+    def cache_key(self, i: int) -> str | None:
+        """What the work of a step is known by, if its output may serve again."""
+        definition = self.run.graph.definition.steps[i]
+        if definition.cache is None or self.run.state.steps[i].fallback or self.run.state.undo:
+            return None
+        from .caching import cache_key  # few steps are cached
+
+        inputs = self._inputs(i)
+        named = [("", inputs)] if isinstance(inputs, Value) else sorted(inputs.items())
+        return cache_key(definition, self._given(definition), named)
+
     def attempt(self, i: int, context: Context, closing: threading.Event) -> Attempt:
         """What a worker needs for the attempt at a step that has started."""
         definition = self.run.graph.definition.steps[i]

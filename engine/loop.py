@@ -17,6 +17,8 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from ..events.errors import (
     AppendRefused,
     IllegalTransition,
@@ -24,7 +26,7 @@ from ..events.errors import (
     LogUnavailable,
 )
 from ..events.store import Batch, Store
-from ..events.upcasters import Event, to_new
+from ..events.upcasters import Event, to_event, to_new
 from ..projections.catchup import save_snapshot, snapshot_due
 from .attempts import Attempts, LoopJournal
 from .clock import Clock
@@ -190,6 +192,9 @@ class Loop:
         i = live.next_step()
         if i is None or not live.can_start() or not self.holds(live):
             return False
+        if self._reuse(live, i):
+            self._queue(live)
+            return False
         try:
             held = self.grants.take(live, i)
         except MustWait:
@@ -199,11 +204,25 @@ class Loop:
         self._queue(live)
         return False
 
+    def _reuse(self, live: LiveRun, i: int) -> bool:
+        """Complete a step with what the same work gave before, if it may serve."""
+        key = live.cache_key(i)
+        found = None if key is None else self.store.cached(key)
+        age = live.run.graph.definition.steps[i].cache
+        if found is None or age is None or self.now - found.at > age * 1e9:
+            return False
+        source = found.stream.partition("/")[2]
+        command = c.Reuse(i, to_event(found).output, source, found.version)
+        events = decide(live.run, command, self.now)
+        self.record(live, events)
+        self.post(partial(self.touch, live))  # what follows from it may be the run's end
+        return bool(events)
+
     def launch(self, live: LiveRun, i: int, worker: str, held: Held | None) -> bool:
         """Start a step on an acquired worker, with what it holds; False if it must not start."""
-        command = c.Start(i, worker, live.executor(i))
+        command = c.Start(i, worker, live.executor(i), cache=live.cache_key(i))
         if held is not None:
-            command = c.Start(i, worker, live.executor(i), *held.grant)
+            command = replace(command, grants=held.grant.amounts, gpus=held.grant.gpus)
         events = decide(live.run, command, self.now)
         if not events:
             return False

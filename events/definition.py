@@ -81,6 +81,8 @@ class StepDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
     """As ``handler``, of its condition."""
     resources: dict[str, float] = {}
     heartbeat_timeout: float | None = None
+    cache: float | None = None
+    """Seconds for which an output serves for the same work again."""
     compensate: str | None = None
     """As ``handler``, of what undoes it."""
 

@@ -78,6 +78,16 @@ def m002_views(db: Database) -> None:
     _create_views(db)
 
 
+@migrations()
+def m003_cache(db: Database) -> None:
+    """Outputs that may serve again are found by what their work is known by."""
+    db.execute(
+        "CREATE INDEX cached ON events (json_extract(payload, '$.cache'), position) WHERE "
+        "type = 'StepCompleted' AND encoding = 'json' "
+        "AND json_extract(payload, '$.cache') IS NOT NULL"
+    )
+
+
 def _create_views(db: Database) -> None:
     for name, query in VIEWS.items():
         db.create_view(name, query, replace=True)

@@ -19,6 +19,7 @@ def _started(
 ) -> None:
     state = run.state
     step.attempt = event.attempt
+    step.cache = event.cache
     step.started_at = at
     step.first_at = step.first_at or at
     step.done = step.total = step.message = None

@@ -33,11 +33,21 @@ def start(run: Run, command: c.Start, now: int) -> list[Event]:
             command.grants,
             command.gpus,
             step.fallback,
+            command.cache,
         )
     ]
 
 
 _STARTABLE = (StepStatus.PENDING, StepStatus.RETRYING, StepStatus.WAITING)
+
+
+def reuse(run: Run, command: c.Reuse, now: int) -> list[Event]:
+    """The same work was done before."""
+    step = run.state.steps[command.step]
+    if step.status is not StepStatus.PENDING or step.remaining or not may_start(run):
+        return []
+    name = run.graph.name(command.step)
+    return [s.StepReused(name, command.output, command.source, command.version)]
 
 
 def queue(run: Run, command: c.Queue, now: int) -> list[Event]:
@@ -83,6 +93,7 @@ def complete(run: Run, command: c.Complete, now: int) -> list[Event]:
             round(command.duration, 6),
             None if command.cpu is None else round(command.cpu, 6),
             command.metrics,
+            run.state.steps[command.step].cache,
         )
     ]
 
