@@ -214,10 +214,9 @@ def test_an_output_is_found_by_what_its_work_is_known_by(store: Store) -> None:
     """The newest of its kind; a run that is derived anew, or a snapshot, changes nothing."""
     work = completed("a")
     assert store.cached("key") is None
-    store.append([batch("r", 0, *opening(define({"a": []})))])
-    store.append([batch("r", 2, started("a"), replace(work, cache="key"))])
-    store.append([batch("s", 0, *opening(define({"a": []})))])
-    store.append([batch("s", 2, started("a"), replace(work, cache="key"))])
+    for run_id in ("r", "s"):
+        store.append([opening(run_id)])
+        store.append([batch(run_id, 3, replace(work, cache="key"))])
     for _ in range(2):
         found = store.cached("key")
         assert found is not None and (found.stream, found.version) == ("run/s", 4)
