@@ -150,7 +150,6 @@ def _call(attempt: Attempt) -> Any:
     step.when = attempt.given.when or step.when
     if attempt.instead is not None:
         return attempt.instead(step, partial(_input, attempt), attempt.context)
-    check_given(attempt)
     handler, when = registry.resolve(step), registry.condition(step)
     data = _input(attempt)
     if when is not None and not _holds(when, data):
@@ -160,21 +159,6 @@ def _call(attempt: Attempt) -> Any:
             raise HandlerNotFound(f"step {step.name!r}: {registry.missing(step.step_type)}")
         return data
     return binding.call(handler, step=step, data=data, context=attempt.context)
-
-
-def check_given(attempt: Attempt) -> None:
-    """A handler that has no name must be given: nothing may run in its place.
-
-    Raises:
-        HandlerNotFound: It was not.
-    """
-    definition = attempt.definition
-    nameless = definition.handler is None and definition.fingerprint is not None
-    if nameless and attempt.given.handler is None:
-        raise HandlerNotFound(
-            f"step {definition.name!r}: its handler is a lambda or closure of another process, or "
-            "of a run that had ended; give the pipeline again (pipeline=...)"
-        )
 
 
 def _holds(when: Handler, data: Any) -> bool:

@@ -165,6 +165,9 @@ class Attempts:
             flight.worker = None
             self._loop.hungry[live.owner.id] = live.owner
         flight.context.cancel()
+        if flight.held is not None and not flight.given:
+            self._loop.grants.release(flight.held)  # it never began
+            self._loop.wake()
         return how
 
     def _record(self, live: LiveRun, command: c.Command) -> None:

@@ -50,6 +50,7 @@ class PipelineBuilder:
         network_mbps: float = 0,
         compensate: Handler | str | None = None,
         heartbeat_timeout: float | None = None,
+        cache: bool | float = False,
         **config: Any,
     ) -> Self:
         """Add a step. Every other keyword is its handler's configuration.
@@ -71,6 +72,8 @@ class PipelineBuilder:
             resources: Amounts that must be free for the step to start, by type or id.
             heartbeat_timeout: Seconds within which an attempt must show life, by progress, a
                 checkpoint or ``context.heartbeat()``.
+            cache: Whether the output of an earlier step of this log serves, which had the same
+                type, code, configuration and input: True, or for how many seconds it does.
             compensate: A function of the step's output that undoes what it did, or its
                 ``module:qualname``; see ``on_failure="rollback"``.
             cpu_cores, memory_gb, gpu, disk_gb, network_mbps: The same for the usual types: cores,
@@ -122,6 +125,7 @@ class PipelineBuilder:
             resources=asked,
             compensate=compensate,
             heartbeat_timeout=heartbeat_timeout,
+            cache=cache,
         )
         return self
 

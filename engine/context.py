@@ -226,6 +226,8 @@ class Context:
 
         if on_error not in ("raise", "return"):
             raise ValueError(f"on_error must be 'raise' or 'return', not {on_error!r}")
+        if not isinstance(workers, int) or workers < 1:
+            raise ValueError(f"workers must be at least 1, not {workers!r}")
         self._maps += 1
         return durable_map(
             self,

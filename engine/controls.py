@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
+from msgspec.structs import replace
+
 from ..events.codec import encode
 from ..events.errors import AppendRefused, EngineClosed
+from ..projections.catchup import load_run
 from ..projections.progress import Progress
 from .core import commands as c
 from .live import Owner, Waiter
@@ -18,6 +22,7 @@ from .mailbox import Message
 from .model import Given, Pipeline
 from .notify import Notifier
 from .queries import Queries
+from .requests import Submission
 from .result import PipelineFuture
 from .submission import actor, handlers_of
 
@@ -29,6 +34,18 @@ class Controls(Queries):
 
     _owner: Owner
     allow_pickle: bool
+
+    @abstractmethod
+    def _prepared(
+        self, pipeline: Pipeline, data: Any, run_id: str | None, *, on_failure: str, **fields: Any
+    ) -> Submission:
+        """A run that is asked for; it has been validated."""
+
+    @abstractmethod
+    def _submit(
+        self, submission: Submission, progress_callback: ProgressCallback | None
+    ) -> PipelineFuture:
+        """Begin it."""
 
     # -- recovering and control --------------------------------------------------------------
 
@@ -85,6 +102,55 @@ class Controls(Queries):
     def cancel_pipeline(self, pipeline_id: str) -> bool:
         """Interrupt what runs and end the run for good. As :meth:`pause_pipeline`."""
         return self._control(pipeline_id, c.Cancel())
+
+    def fork(
+        self,
+        pipeline_id: str,
+        *,
+        from_step: str | Iterable[str] = (),
+        overrides: Mapping[str, Mapping[str, Any]] | None = None,
+        pipeline: Pipeline | None = None,
+        run_id: str | None = None,
+        progress_callback: ProgressCallback | None = None,
+    ) -> PipelineFuture:
+        """Begin a new run that starts with the outputs which another one has produced.
+
+        Args:
+            pipeline_id: The other run, whatever became of it, by its id or its pipeline's name.
+            from_step: Executed again, with all that follows; also executed are steps that are
+                overridden, were not completed there, or follow from such.
+            overrides: By step, other configuration, or other options such as ``timeout``.
+            pipeline: Supplies handlers that cannot be imported by name.
+            run_id, progress_callback: As for :meth:`execute_pipeline`.
+
+        Raises:
+            RunNotFound: There is no such run.
+            PipelineError: A step that it does not have, or a handler that is not to be had.
+            PipelineValidationError: What is different makes it invalid.
+        """
+        from .forking import fork  # few runs are forks
+
+        store = self._open().store
+        run = load_run(store, self.find(pipeline_id).run_id)
+        given = {
+            **self._owner.given.get(run.state.name, {}),
+            **(handlers_of(pipeline) if pipeline else {}),
+        }
+        names = [from_step] if isinstance(from_step, str) else list(from_step)
+        forked = fork(store, run, names, overrides or {}, given)
+        submission = self._prepared(
+            forked.pipeline,
+            None,
+            run_id,
+            priority=run.state.priority,
+            on_failure=run.state.on_failure,
+            deadline=None,
+            parallelism=run.state.parallelism,
+            origin=None,
+        )
+        event = replace(submission.event, data=run.state.data, forked_from=run.run_id)
+        submission = replace(submission, event=event, reused=forked.reused)
+        return self._submit(submission, progress_callback)
 
     def signal(self, pipeline_id: str, name: str, payload: Any = None) -> bool:
         """Hand ``payload`` to a step that waits for this signal, now or later in the run.

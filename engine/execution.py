@@ -178,7 +178,7 @@ class ExecutionEngine(Controls):
             LogError: The log cannot be used.
         """
         self._check_thread()
-        return self.execute_pipeline_async(
+        future = self.execute_pipeline_async(
             pipeline,
             data,
             run_id=run_id,
@@ -187,7 +187,19 @@ class ExecutionEngine(Controls):
             on_failure=on_failure,
             deadline=deadline,
             origin=origin,
-        ).result()
+        )
+        if not self._owner.backend.here:
+            return future.result()
+        # A handler waits for a run of its own engine: meanwhile another worker takes its place.
+        self._lend(1)
+        try:
+            return future.result()
+        finally:
+            self._lend(-1)
+
+    def _lend(self, workers: int) -> None:
+        loop, owner = self._open().loop, self._owner
+        loop.post(partial(loop.lend, owner, workers))
 
     def execute_pipeline_async(
         self,
@@ -206,30 +218,41 @@ class ExecutionEngine(Controls):
         Returns at once; the run is recorded with the loop's next commit, and every later call on
         this engine finds it. Arguments and errors are those of :meth:`execute_pipeline`.
         """
-        loop = self._open().loop
+        self._mention_unfinished(pipeline.name)
+        submission = self._prepared(
+            pipeline,
+            data,
+            run_id,
+            priority=priority,
+            on_failure=on_failure,
+            deadline=deadline_at(deadline, self._open().loop.clock.now()),
+            parallelism=self._options.parallelism,
+            origin=origin,
+        )
+        return self._submit(submission, progress_callback)
+
+    def _prepared(
+        self, pipeline: Pipeline, data: Any, run_id: str | None, *, on_failure: str, **fields: Any
+    ) -> Submission:
         if on_failure not in get_args(OnFailure):
             listing = "'stop', 'continue' or 'rollback'"
             raise ValueError(f"on_failure must be {listing}, not {on_failure!r}")
         warnings = self._validate(pipeline)
         definition = define(pipeline, allow_pickle=self.allow_pickle)
-        self._mention_unfinished(pipeline.name)
         answers = self.failure_handler.answers()
         event = submitted(
             definition,
             data,
             self._open().store.artifacts,
             engine=self.id,
-            priority=priority,
             on_failure=on_failure,
-            deadline=deadline_at(deadline, loop.clock.now()),
-            parallelism=self._options.parallelism,
             retry=self.retry,
             answers=answers,
             allow_pickle=self.allow_pickle,
-            origin=origin,
             warnings=warnings,
+            **fields,
         )
-        submission = Submission(
+        return Submission(
             run_id=checked_id(run_id) if run_id is not None else new_id(),
             given=run_id is not None,
             event=event,
@@ -238,6 +261,11 @@ class ExecutionEngine(Controls):
             answers=answers,
             actor=actor(),
         )
+
+    def _submit(
+        self, submission: Submission, progress_callback: ProgressCallback | None
+    ) -> PipelineFuture:
+        loop = self._open().loop
         waiter = self._waiter(submission.run_id, progress_callback)
         self._post(loop, partial(loop.ownership.submit, self._owner, submission, waiter))
         self._unrecorded = True
@@ -277,7 +305,7 @@ class ExecutionEngine(Controls):
     @property
     def max_workers(self) -> int:
         """Steps in flight at once, ``async def`` handlers that wait aside."""
-        return self._owner.backend.max_workers
+        return self._owner.backend.max_workers - self._owner.lent
 
     @property
     def resource_scheduler(self) -> ResourceScheduler:
@@ -314,6 +342,10 @@ class ExecutionEngine(Controls):
             if self._shared is None or os.getpid() != self._pid:
                 return []
             self._check_thread()
+            if self._owner.backend.here:
+                raise RuntimeError(
+                    "a handler cannot close the engine that executes it, since that waits for it"
+                )
             self._finalizer.detach()
             shared, loop = self._shared, self._shared.loop
             done: Future[list[Unfinished]] = Future()

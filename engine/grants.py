@@ -1,385 +1,110 @@
-"""What steps hold of resources: the loop's side of the pools.
+"""What steps hold of resources: the loop's side, which most runs pass by.
 
-A step that declares resources, or whose type is limited in rate, starts when the pool has granted
-what it needs, in an append of its own before the run's. If it must wait, it holds no worker; its
-request stands in the pool's queue, beside those of other engines.
+A step that declares resources, or whose type is limited in rate, goes to a desk
+(:mod:`.desks`). Nothing of that is imported before there is such a step.
 """
 
 from __future__ import annotations
 
 import threading
-from functools import partial
-from itertools import count
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from ..events import resource as r
-from ..events.definition import StepDefinition
-from ..events.errors import ResourceUnavailable
-from ..events.upcasters import PoolEvent
-from ..projections.pool import PoolState, Request
-from .classify import describe
-from .core import commands as c
-from .core.capacity import Grant, Survey, impossible
-from .core.decide import decide
+from ..events.resource import pool_stream
 from .core.effects import Acquire
-from .live import LiveRun, Owner
-from .pool import Draft, SharedPool
 
 if TYPE_CHECKING:
+    from .desks import Desks, Held
+    from .live import LiveRun
     from .loop import Loop
-
-SWEEP_INTERVAL = 1_000_000_000
-"""Least nanoseconds between two looks for owners that have died."""
-
-
-class Held(NamedTuple):
-    """What an attempt holds, and where."""
-
-    desk: Desk
-    allocation: str
-    grant: Grant
-
-
-class _Asked(NamedTuple):
-    live: LiveRun
-    step: int
-
-
-class Desk:
-    """A pool, and what the runs of this process want of it."""
-
-    def __init__(self, pool: SharedPool) -> None:
-        self.pool = pool
-        self.asked: dict[str, _Asked] = {}
-        """Who waits, by allocation."""
-        self.places: dict[str, dict[int, str]] = {}
-        """The allocations that are asked for, by run and step."""
-        self.waiting: dict[str, int] = {}
-        """How many are asked for, by owner."""
-        self.unsent: dict[str, r.AllocationRequested] = {}
-        self.over: list[PoolEvent] = []
-        """Releases and withdrawals that are not recorded yet."""
-        self.swept_at = 0
-        self.timer = 0
-        """When (monotonic ns) a limited rate is looked at again; 0: it is not."""
-
-    def add(self, request: r.AllocationRequested, live: LiveRun, step: int) -> None:
-        """A step waits."""
-        self.asked[request.allocation] = _Asked(live, step)
-        self.places.setdefault(live.run.run_id, {})[step] = request.allocation
-        self.waiting[live.owner.id] = self.waiting.get(live.owner.id, 0) + 1
-
-    def take_off(self, allocation: str) -> _Asked:
-        """A step does not wait any more."""
-        asked = self.asked.pop(allocation)
-        run_id = asked.live.run.run_id
-        del self.places[run_id][asked.step]
-        if not self.places[run_id]:
-            del self.places[run_id]
-        self.waiting[asked.live.owner.id] -= 1
-        return asked
-
-    def withdraw(self, allocation: str, event: PoolEvent) -> None:
-        """A request is void; ``event`` says so, if it was recorded."""
-        self.take_off(allocation)
-        if self.unsent.pop(allocation, None) is None:
-            self.over.append(event)
-
-    def send(self, draft: Draft) -> None:
-        """Record what has not been recorded yet."""
-        for event in self.over:
-            known = draft.state.held if _is_release(event) else draft.state.requests
-            if event.allocation in known:  # type: ignore[union-attr] # all of them have one
-                draft.record(event)
-        for request in self.unsent.values():
-            draft.record(request)
-
-    def sent(self) -> None:
-        """It is recorded."""
-        self.over.clear()
-        self.unsent.clear()
-
-
-def _is_release(event: PoolEvent) -> bool:
-    return isinstance(event, r.AllocationReleased)
-
-
-class Grants:
-    """Part of a :class:`~semantica.pipeline.engine.loop.Loop`; all methods but :meth:`pool` belong
-    to its thread."""
-
-    def __init__(self, loop: Loop) -> None:
-        self._loop = loop
-        self._desks: dict[str, Desk] = {}
-        self._limited: bool | None = None
-        """Whether rates are limited in some pool; None: it has to be found out."""
-        self._numbers = count(1)
-        self._opening = threading.Lock()
-
-    # -- before a step starts ----------------------------------------------------------------
-
-    def take(self, live: LiveRun, i: int) -> Held | None:
-        """What a step needs, if it can be had now.
-
-        Returns:
-            None: it needs nothing.
-
-        Raises:
-            MustWait: It is taken, and has been asked for.
-            ResourceUnavailable: It can never be had.
-        """
-        definition = live.run.graph.definition.steps[i]
-        if not definition.resources and self._limited is False:
-            return None
-        if live.run.state.undo or live.run.state.steps[i].fallback:
-            return None  # what runs instead of a handler is not what the amounts were declared for
-        desk = self._desk_of(live.owner, definition)
-        if desk is None:
-            return None
-        asked = self._request(live, i)
-        problem = impossible(desk.pool.state, asked.amounts)
-        if problem is not None:
-            raise ResourceUnavailable(problem)
-        if not self._could_be(desk, asked):
-            self._stand(desk, asked, live, i, sent=False)
-            raise MustWait
-        grant = desk.pool.transact(live.owner.id, partial(self._try, desk, asked))
-        desk.sent()
-        if grant is None:
-            self._stand(desk, asked, live, i, sent=True)
-            raise MustWait
-        return Held(desk, asked.allocation, grant)
-
-    def _try(self, desk: Desk, asked: r.AllocationRequested, draft: Draft) -> Grant | None:
-        desk.send(draft)
-        draft.record(asked)
-        for offered, grant in draft.survey():
-            if offered == asked.allocation:
-                draft.record(r.AllocationGranted(offered, grant.amounts, grant.gpus))
-                return grant
-        return None
-
-    def _could_be(self, desk: Desk, asked: r.AllocationRequested) -> bool:
-        """Whether it is worth an append; who waits already is not looked at."""
-        state, waiting = desk.pool.state, desk.pool.waiting
-        request = Request(
-            asked.owner, asked.pipeline, asked.amounts, 0, 0, step=asked.step,
-            step_type=asked.step_type,
-        )  # fmt: skip
-        return Survey(state, waiting, self._loop.now).place(request) is not None
-
-    def _stand(
-        self, desk: Desk, asked: r.AllocationRequested, live: LiveRun, i: int, *, sent: bool
-    ) -> None:
-        desk.add(asked, live, i)
-        if not sent:
-            desk.unsent[asked.allocation] = asked
-
-    def _request(self, live: LiveRun, i: int) -> r.AllocationRequested:
-        definition = live.run.graph.definition.steps[i]
-        return r.AllocationRequested(
-            allocation=f"{live.owner.id}-{next(self._numbers)}",
-            owner=live.owner.id,
-            pipeline=live.run.state.name,
-            amounts=definition.resources,
-            priority=definition.priority + live.run.state.priority,
-            deadline=live.run.state.deadline,
-            run=live.run.run_id,
-            step=definition.name,
-            step_type=definition.type,
-        )
-
-    def _desk_of(self, owner: Owner, definition: StepDefinition) -> Desk | None:
-        """The desk that a step has to go to; None: it needs nothing."""
-        if self._limited is None:
-            if owner.supply.pool not in self._desks and self._used(owner.supply.pool):
-                self._open(owner)
-            self._limited = any(desk.pool.state.limits for desk in self._desks.values())
-        desk = self._desks.get(owner.supply.pool)
-        if definition.resources:
-            return desk or self._open(owner)
-        return desk if desk and definition.type in desk.pool.state.limits else None
-
-    def _used(self, name: str) -> bool:
-        """Whether there is such a pool, in which rates may be limited."""
-        return next(iter(self._loop.store.read(r.pool_stream(name))), None) is not None
-
-    def _open(self, owner: Owner) -> Desk:
-        owner.scheduler().prepare()
-        return self._desks[owner.supply.pool]
-
-    def pool(self, name: str) -> SharedPool:
-        """A pool of this log, opened when it is first asked for. Any thread."""
-        with self._opening:
-            if name not in self._desks:
-                pool = SharedPool(self._loop.store, name, self._loop.clock, self._loop.closing)
-                pool.listeners.append(self._noticed)
-                self._desks[name] = Desk(pool)
-            return self._desks[name].pool
-
-    def _noticed(self) -> None:
-        """A pool has changed. Any thread."""
-        self._loop.post(self._forget_limits)
-
-    def _forget_limits(self) -> None:
-        self._limited = None
-
-    # -- effects -----------------------------------------------------------------------------
-
-    def perform(self, live: LiveRun, effect: Acquire) -> None:
-        """See to it that a waiting step stands in the queue, or does not."""
-        desk = self._desks.get(live.owner.supply.pool) or self._open(live.owner)
-        standing = desk.places.get(live.run.run_id, {}).get(effect.step)
-        if effect.wanted and standing is None:
-            asked = self._request(live, effect.step)
-            problem = impossible(desk.pool.state, asked.amounts)
-            if problem is not None:
-                self._loop.post(partial(self._deny, live, effect.step, problem))
-                return
-            self._stand(desk, asked, live, effect.step, sent=False)
-            self._loop.wake()
-        elif not effect.wanted and standing is not None:
-            desk.withdraw(standing, r.AllocationWithdrawn(standing))
-            self._loop.wake()
-
-    def _deny(self, live: LiveRun, i: int, problem: str) -> None:
-        if self._loop.holds(live):
-            error = describe(ResourceUnavailable(problem))
-            self._loop.record(live, decide(live.run, c.Deny(i, error), self._loop.now))
-
-    def drop(self, live: LiveRun) -> None:
-        """A run is let go: nothing of it waits any more."""
-        for desk in self._desks.values():
-            for allocation in list(desk.places.get(live.run.run_id, {}).values()):
-                desk.withdraw(allocation, r.AllocationWithdrawn(allocation))
-                self._loop.wake()
-
-    def release(self, held: Held) -> None:
-        """An attempt is really over: what it held is free."""
-        held.desk.over.append(r.AllocationReleased(held.allocation))
-
-    # -- every turn --------------------------------------------------------------------------
-
-    def serve(self) -> None:
-        """Record what is over, and start what can be granted and has a worker."""
-        for desk in self._desks.values():
-            if desk.asked or desk.over:
-                self._serve(desk)
-
-    def _serve(self, desk: Desk) -> None:
-        spare: dict[str, list[str]] = {}
-        for owner in [self._loop.owners.get(name) for name, n in desk.waiting.items() if n]:
-            if owner is not None and not owner.draining:
-                spare[owner.id] = _idle(owner, desk.waiting[owner.id])
-        actor = next(iter(spare), "") or next(iter(self._loop.owners), "")
-        try:
-            granted, denied = desk.pool.transact(actor, partial(self._decide, desk, spare))
-            desk.sent()
-            desk.pool.resized = False
-            for allocation, problem in denied:
-                asked = desk.take_off(allocation)
-                self._deny(asked.live, asked.step, problem)
-            for allocation, grant in granted:
-                live, step = desk.take_off(allocation)
-                worker = spare[live.owner.id].pop()
-                held = Held(desk, allocation, grant)
-                if not self._loop.launch(live, step, worker, held):
-                    spare[live.owner.id].append(worker)
-                    self.release(held)
-                    self._loop.wake()
-        finally:
-            for name, workers in spare.items():
-                for worker in workers:
-                    self._loop.owners[name].backend.release(worker)
-
-    def _decide(
-        self, desk: Desk, spare: dict[str, list[str]], draft: Draft
-    ) -> tuple[list[tuple[str, Grant]], list[tuple[str, str]]]:
-        desk.send(draft)
-        self._sweep(desk, draft)
-        denied = self._denied(desk, draft)
-        granted: list[tuple[str, Grant]] = []
-        left = {name: len(workers) for name, workers in spare.items()}
-        survey = draft.survey()
-        for allocation, grant in survey:
-            if not any(left.values()):
-                break
-            asked = desk.asked.get(allocation)
-            if asked is not None and left.get(asked.live.owner.id):
-                draft.record(r.AllocationGranted(allocation, grant.amounts, grant.gpus))
-                granted.append((allocation, grant))
-                left[asked.live.owner.id] -= 1
-        if survey.soonest is not None:
-            self._look_again(desk, survey.soonest)
-        return granted, denied
-
-    def _denied(self, desk: Desk, draft: Draft) -> list[tuple[str, str]]:
-        """Requests of ours that cannot be granted any more, since a capacity was lowered."""
-        if not desk.pool.resized:
-            return []
-        denied = []
-        for allocation in desk.asked:
-            problem = impossible(draft.state, draft.state.requests[allocation].amounts)
-            if problem is not None:
-                draft.record(r.AllocationDenied(allocation, problem))
-                denied.append((allocation, problem))
-        return denied
-
-    def _sweep(self, desk: Desk, draft: Draft) -> None:
-        """Free what dead owners held, and forget what they asked for."""
-        now = self._loop.clock.monotonic()
-        if not desk.asked or now - desk.swept_at < SWEEP_INTERVAL:
-            return
-        desk.swept_at = now
-        dead = {name: self._is_dead(name) for name in _owners(draft.state)}
-        for allocation, held in list(draft.state.held.items()):
-            if dead[held.request.owner]:
-                draft.record(r.AllocationReleased(allocation, "owner_lost"))
-        for allocation, request in list(draft.state.requests.items()):
-            if dead[request.owner]:
-                draft.record(r.AllocationWithdrawn(allocation, "owner_lost"))
-
-    def _is_dead(self, owner: str) -> bool:
-        if owner in self._loop.owners:
-            return False
-        return not self._loop.store.alive(owner, self._loop.now)
-
-    def _look_again(self, desk: Desk, wait: int) -> None:
-        due = self._loop.clock.monotonic() + wait
-        if not desk.timer or due < desk.timer:
-            desk.timer = due
-            self._loop.timers.after(wait / 1e9, partial(self._looked, desk, due))
-
-    def _looked(self, desk: Desk, due: int) -> None:
-        if desk.timer == due:
-            desk.timer = 0
-
-    def look(self) -> None:
-        """Others have changed the log."""
-        for desk in self._desks.values():
-            desk.pool.look()
-        self._forget_limits()
-
-    def holders(self) -> set[str]:
-        """The owners that hold something, whose leases must not lapse."""
-        return {
-            held.request.owner
-            for desk in self._desks.values()
-            for held in desk.pool.state.held.values()
-        }
+    from .pool import SharedPool
 
 
 class MustWait(Exception):
     """Resources are taken; the step has been put in the queue for them."""
 
 
-def _owners(state: PoolState) -> set[str]:
-    held = {held.request.owner for held in state.held.values()}
-    return held | {request.owner for request in state.requests.values()}
+class Grants:
+    """Part of a :class:`~semantica.pipeline.engine.loop.Loop`; all methods but :meth:`pool` and
+    :meth:`noticed` belong to its thread."""
 
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._made: Desks | None = None
+        self._making = threading.Lock()
+        self._limited: bool | None = None
+        """Whether rates are limited in some pool; None: it has to be found out."""
 
-def _idle(owner: Owner, wanted: int) -> list[str]:
-    workers: list[str] = []
-    while len(workers) < wanted and (worker := owner.backend.acquire()) is not None:
-        workers.append(worker)
-    return workers
+    def take(self, live: LiveRun, i: int) -> Held | None:
+        """What a step needs, if it can be had now; None: it needs nothing.
+
+        Raises:
+            MustWait: It cannot be had now.
+        """
+        needs = bool(live.run.graph.definition.steps[i].resources)
+        if not needs and self._limited is False:
+            return None
+        if live.run.state.undo or live.run.state.steps[i].fallback:
+            return None  # what runs instead of a handler is not what the amounts were declared for
+        if not needs and self._made is None and not self._used(live.owner.supply.pool):
+            self._limited = False
+            return None
+        held = self._desks().take(live, i)
+        self._limited = self._desks().limited()
+        return held
+
+    def _used(self, pool: str) -> bool:
+        """Whether there is such a pool, in which rates may be limited."""
+        return next(iter(self._loop.store.read(pool_stream(pool))), None) is not None
+
+    def _desks(self) -> Desks:
+        with self._making:
+            if self._made is None:
+                from .desks import Desks
+
+                self._made = Desks(self._loop)
+            return self._made
+
+    def pool(self, name: str) -> SharedPool:
+        """A pool of this log, opened when it is first asked for. Any thread."""
+        return self._desks().pool(name)
+
+    def noticed(self) -> None:
+        """A pool has changed. Any thread."""
+        self._loop.post(self._forget_limits)
+
+    def _forget_limits(self) -> None:
+        self._limited = None
+
+    def perform(self, live: LiveRun, effect: Acquire) -> None:
+        """See to it that a waiting step stands in the queue, or does not."""
+        self._desks().perform(live, effect)
+
+    def drop(self, live: LiveRun) -> None:
+        """A run is let go: nothing of it waits any more."""
+        if self._made is not None:
+            self._made.drop(live)
+
+    def release(self, held: Held) -> None:
+        """An attempt is really over: what it held is free."""
+        self._desks().release(held)
+
+    def serve(self) -> None:
+        """Record what is over, and start what can be granted and has a worker."""
+        if self._made is not None:
+            self._made.serve()
+
+    def look(self) -> None:
+        """Others have changed the log."""
+        if self._made is not None:
+            self._made.look()
+        self._forget_limits()
+
+    def present(self) -> set[str]:
+        """Our owners that hold something or wait for it, whose leases must not lapse."""
+        return set() if self._made is None else self._made.present()
+
+    def is_dead(self, owner: str) -> bool:
+        """Whether an owner has died or left, so that what it held is free. Any thread."""
+        if owner in self._loop.owners:
+            return False
+        return not self._loop.store.alive(owner, self._loop.clock.now())

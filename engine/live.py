@@ -32,9 +32,13 @@ from .requests import Submission
 from .result import PipelineFuture
 
 if TYPE_CHECKING:
-    from .grants import Held
+    from .desks import Held
     from .resources import ResourceScheduler
     from .supply import Supply
+
+
+MAX_REMEMBERED = 256
+"""Pipelines whose handlers an engine keeps."""
 
 
 class Waiter(msgspec.Struct):
@@ -93,11 +97,22 @@ class Owner:
         self.runs: dict[str, LiveRun] = {}
         self.queue: list[tuple[Rank, LiveRun]] = []
         """Heap of the runs that could start a step."""
+        self.given: dict[str, Mapping[str, Given]] = {}
+        """By the name of the pipeline, the newest last."""
         self.busy: Counter[str] = Counter()
         """Attempts in flight, by pipeline."""
         self.draining = False
+        self.lent = 0
+        """Workers that stand in for those whose handlers wait for a run of this owner."""
         self.let_go: Callable[[], None] | None = None
         """Ends what it has subscribed to."""
+
+    def remember(self, pipeline: str, handlers: Mapping[str, Given]) -> None:
+        """Keep what a pipeline brought along, for its runs that are resumed later here."""
+        self.given.pop(pipeline, None)
+        self.given[pipeline] = handlers
+        if len(self.given) > MAX_REMEMBERED:
+            del self.given[next(iter(self.given))]
 
     def scheduler(self) -> ResourceScheduler:
         """What it has of resources. Any thread."""
@@ -126,7 +141,7 @@ class LiveRun:
         self.run = run
         self.owner = owner
         self.epoch = epoch
-        self.handlers = dict(handlers or {})
+        self.handlers = {**owner.given.get(run.state.name, {}), **(handlers or {})}
         self.recorded = run.state.version
         """Version up to which the events are committed."""
         self.pending: list[tuple[str, list[Event]]] = []
@@ -151,6 +166,7 @@ class LiveRun:
     def begun_by(self, submission: Submission) -> None:
         """It is a new run, that somebody in this process asked for."""
         self.submission = submission
+        self.owner.remember(submission.definition.name, submission.handlers)
         self.answers = submission.answers
 
     def record(self, events: list[Event], actor: str, now: int) -> None:
@@ -218,6 +234,17 @@ class LiveRun:
         if self.run.state.steps[i].fallback or self.run.state.undo:
             return "thread"
         return self.run.graph.definition.steps[i].executor or self.owner.executor
+
+    def cache_key(self, i: int) -> str | None:
+        """What the work of a step is known by, if its output may serve again."""
+        definition = self.run.graph.definition.steps[i]
+        if definition.cache is None or self.run.state.steps[i].fallback or self.run.state.undo:
+            return None
+        from .caching import cache_key  # few steps are cached
+
+        inputs = self._inputs(i)
+        named = [("", inputs)] if isinstance(inputs, Value) else sorted(inputs.items())
+        return cache_key(definition, self._given(definition), named)
 
     def attempt(self, i: int, context: Context, closing: threading.Event) -> Attempt:
         """What a worker needs for the attempt at a step that has started."""

@@ -17,24 +17,24 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from ..events.errors import (
     AppendRefused,
     IllegalTransition,
     LogError,
     LogUnavailable,
-    ResourceUnavailable,
 )
 from ..events.store import Batch, Store
-from ..events.upcasters import Event, to_new
+from ..events.upcasters import Event, to_event, to_new
 from ..projections.catchup import save_snapshot, snapshot_due
 from .attempts import Attempts, LoopJournal
-from .classify import describe
 from .clock import Clock
 from .context import Context
 from .core import commands as c
 from .core.decide import decide, settle
 from .core.effects import outstanding
-from .grants import Grants, Held, MustWait
+from .grants import Grants, MustWait
 from .live import InFlight, LiveRun, Owner
 from .logger import logger
 from .mailbox import Mailbox, Message
@@ -45,7 +45,12 @@ from .timers import Timers
 from .writing import append_patiently
 
 if TYPE_CHECKING:
+    from .desks import Held
     from .parallelism import ParallelismManager
+
+
+MAX_SLEEP = 3600.0
+"""Seconds of sleep at a time: the system takes no arbitrarily long ones."""
 
 
 class Loop:
@@ -106,11 +111,12 @@ class Loop:
                 self.turn(messages)
             except Exception as error:
                 self._fail_all(error)
+            del messages  # who waits in one of them may be forgotten meanwhile
 
     def _patience(self) -> float | None:
         """Seconds to sleep when nothing arrives."""
         waits = (self.timers.next_in(), self.ownership.patience())
-        return min((wait for wait in waits if wait is not None), default=None)
+        return min((min(wait, MAX_SLEEP) for wait in waits if wait is not None), default=None)
 
     # -- a turn ------------------------------------------------------------------------------
 
@@ -122,6 +128,8 @@ class Loop:
         self.timers.fire_due(self.now)
         self.ownership.look_around()
         for live in list(self._touched.values()):
+            if live.run.state.deadline:  # nothing more starts after it
+                self.record(live, decide(live.run, c.Expire(), self.now))
             while events := settle(live.run, peak_memory()):
                 self.record(live, events)
         self._dispatch()
@@ -184,23 +192,37 @@ class Loop:
         i = live.next_step()
         if i is None or not live.can_start() or not self.holds(live):
             return False
+        if self._reuse(live, i):
+            self._queue(live)
+            return False
         try:
             held = self.grants.take(live, i)
         except MustWait:
             self.record(live, decide(live.run, c.Queue(i), self.now))
-        except ResourceUnavailable as error:
-            self.record(live, decide(live.run, c.Queue(i), self.now))
-            self.record(live, decide(live.run, c.Deny(i, describe(error)), self.now))
         else:
             return self.launch(live, i, worker, held)
         self._queue(live)
         return False
 
+    def _reuse(self, live: LiveRun, i: int) -> bool:
+        """Complete a step with what the same work gave before, if it may serve."""
+        key = live.cache_key(i)
+        found = None if key is None else self.store.cached(key)
+        age = live.run.graph.definition.steps[i].cache
+        if found is None or age is None or self.now - found.at > age * 1e9:
+            return False
+        source = found.stream.partition("/")[2]
+        command = c.Reuse(i, to_event(found).output, source, found.version)
+        events = decide(live.run, command, self.now)
+        self.record(live, events)
+        self.post(partial(self.touch, live))  # what follows from it may be the run's end
+        return bool(events)
+
     def launch(self, live: LiveRun, i: int, worker: str, held: Held | None) -> bool:
         """Start a step on an acquired worker, with what it holds; False if it must not start."""
-        command = c.Start(i, worker, live.executor(i))
+        command = c.Start(i, worker, live.executor(i), cache=live.cache_key(i))
         if held is not None:
-            command = c.Start(i, worker, live.executor(i), *held.grant)
+            command = replace(command, grants=held.grant.amounts, gpus=held.grant.gpus)
         events = decide(live.run, command, self.now)
         if not events:
             return False
@@ -225,22 +247,16 @@ class Loop:
         return True
 
     def _commit(self) -> None:
-        batches, owners = [], []
-        for live in self._touched.values():
-            after = live.recorded
-            for actor, events in live.pending:
-                batches.append(
-                    Batch(
-                        stream=live.run.stream,
-                        after=after,
-                        epoch=live.epoch,
-                        actor=actor,
-                        at=self.now,
-                        events=[to_new(event) for event in events],
-                    )
-                )
-                owners.append(live)
-                after += len(events)
+        batches: list[Batch] = []
+        owners: list[LiveRun] = []
+        for live in list(self._touched.values()):
+            try:
+                made = self._batches(live)
+            except Exception as error:  # something in it cannot be written: its own fault
+                self._give_run_up(live, error)
+                continue
+            batches += made
+            owners += [live] * len(made)
         if not batches and not self.taken:
             return
         answers = append_patiently(self.store, batches, self.taken, self.closing, self.clock)
@@ -252,6 +268,23 @@ class Loop:
             elif self.holds(live):
                 self._refuse_replies(refusal)
                 self._lose(live, refusal)
+
+    def _batches(self, live: LiveRun) -> list[Batch]:
+        batches, after = [], live.recorded
+        for actor, events in live.pending:
+            encoded = [to_new(event) for event in events]
+            batches.append(
+                Batch(
+                    stream=live.run.stream,
+                    after=after,
+                    epoch=live.epoch,
+                    actor=actor,
+                    at=self.now,
+                    events=encoded,
+                )
+            )
+            after += len(events)
+        return batches
 
     def _refuse_replies(self, refusal: AppendRefused) -> None:
         for future, _, stream in self._replies:
@@ -281,6 +314,12 @@ class Loop:
             self._finish(live)
         elif snapshot_due(live.run, live.snapshot_at):
             self._snapshot(live)
+
+    def lend(self, owner: Owner, workers: int) -> None:
+        """Give an owner more workers, or (negative) take them back."""
+        owner.lent += workers
+        owner.backend.resize(owner.backend.max_workers + workers)
+        self.hungry[owner.id] = owner
 
     # -- ends --------------------------------------------------------------------------------
 
@@ -348,7 +387,7 @@ def follow(manager: ParallelismManager, loop: Loop, owner: Owner) -> None:
 
     def resize(max_workers: int) -> None:
         if owner.id in loop.owners:
-            owner.backend.resize(max_workers)
+            owner.backend.resize(max_workers + owner.lent)
             loop.hungry[owner.id] = owner
 
     owner.let_go = manager.subscribe(lambda count: loop.post(partial(resize, count)))

@@ -50,6 +50,8 @@ class PipelineStep:
             see :class:`ResourceScheduler`.
         heartbeat_timeout: Seconds within which an attempt must show life, by progress, a checkpoint
             or ``context.heartbeat()``; None for no limit.
+        cache: Whether the output of an earlier step of this log serves, which had the same type,
+            code, configuration and input: True, or for how many seconds it does.
         compensate: A function of the step's output, or its ``module:qualname``, that undoes what
             the step did, when its run is rolled back; runs in a thread, and is retried as the step
             is.
@@ -69,6 +71,7 @@ class PipelineStep:
     resources: dict[str, float] = field(default_factory=dict)
     compensate: Handler | str | None = None
     heartbeat_timeout: float | None = None
+    cache: bool | float = False
 
 
 @dataclass
@@ -166,7 +169,7 @@ def _define_step(step: PipelineStep, plain: Callable[[Any, str], Any]) -> StepDe
         config={
             key: plain(value, f"step {step.name!r}, {key!r}") for key, value in step.config.items()
         },
-        handler=handler_reference(handler),
+        handler=None if handler is None else handler_reference(handler) or "",
         fingerprint=fingerprint(handler) if callable(handler) else None,
         priority=step.priority,
         timeout=step.timeout,
@@ -177,6 +180,7 @@ def _define_step(step: PipelineStep, plain: Callable[[Any, str], Any]) -> StepDe
         resources=dict(step.resources),
         compensate=None if step.compensate is None else handler_reference(step.compensate) or "",
         heartbeat_timeout=step.heartbeat_timeout,
+        cache=FOR_EVER if step.cache is True else float(step.cache) or None,
     )
 
 
@@ -211,6 +215,7 @@ def rebuild_step(step: StepDefinition, *, allow_pickle: bool = True) -> Pipeline
         resources=dict(step.resources),
         compensate=step.compensate,
         heartbeat_timeout=step.heartbeat_timeout,
+        cache=step.cache or False,
     )
 
 
@@ -230,6 +235,10 @@ def find_handler(reference: str) -> Handler:
     return handler  # type: ignore[no-any-return]
 
 
+FOR_EVER = 1e12
+"""Seconds: how long an output is cached with ``cache=True``."""
+
+
 def known_options() -> Iterable[str]:
     """The step options that are not a handler's configuration."""
     return (
@@ -244,6 +253,7 @@ def known_options() -> Iterable[str]:
         "resources",
         "compensate",
         "heartbeat_timeout",
+        "cache",
         *RESOURCE_OPTIONS,
     )
 
@@ -279,7 +289,7 @@ def demand(resources: Mapping[str, float] | None, options: Mapping[str, float]) 
     return {name: amount for name, amount in asked.items() if amount != 0}
 
 
-RESERVED_OPTIONS = frozenset({"deadline", "cache"})
+RESERVED_OPTIONS = frozenset({"deadline"})
 """Names kept for options to come; using one is an error, not silently configuration."""
 
 _NO_ARTIFACTS = MemoryArtifacts()

@@ -6,6 +6,7 @@ thread; what they are asked from outside, they answer after the commit of the tu
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from functools import partial
@@ -74,6 +75,7 @@ class Ownership:
         self._closing: dict[str, _Closing] = {}
         self._looked_at = 0
         self._inbox_unread = False
+        self._joining = threading.Lock()
 
     # -- submitting and joining --------------------------------------------------------------
 
@@ -84,14 +86,15 @@ class Ownership:
                 raise EngineClosed("the engine is closed")
             if submission.given and self._join(owner, submission, waiter):
                 return
-            self._renew(owner)
+            self.show_life(owner)
             run = Run(submission.run_id, submission.definition)
             live = LiveRun(run, owner, 1, submission.handlers)
             live.begun_by(submission)
             live.waiters.append(waiter)
             self._adopt(live)
             self._loop.record(live, [submission.event], submission.actor)
-            self._loop.record(live, decide(run, claim_by(owner.id), self._loop.now))
+            claimed = decide(run, claim_by(owner.id), self._loop.now)
+            self._loop.record(live, [*claimed, *submission.reused])
 
     def _join(self, owner: Owner, submission: Submission, waiter: Waiter) -> bool:
         """Take part in the run of this id, if there is one."""
@@ -147,7 +150,7 @@ class Ownership:
         Raises:
             PipelineError: The run does not exist, or its history cannot be folded.
         """
-        self._renew(owner)
+        self.show_life(owner)
         run = run or load_run(self._store, run_id)
         events = decide(run, claim_by(owner.id), self._loop.now)
         if not run.status.active:  # what was asked of it before it ended is void, but for signals
@@ -258,7 +261,7 @@ class Ownership:
 
     def patience(self) -> float | None:
         """Seconds the loop may sleep before it must look around."""
-        busy = self._loop.runs or self._followed or self._loop.grants.holders()
+        busy = self._loop.runs or self._followed or self._loop.grants.present()
         return LOOK_INTERVAL if busy else None
 
     def look_around(self) -> None:
@@ -277,8 +280,8 @@ class Ownership:
 
     def _look(self) -> None:
         for owner in self._loop.owners.values():
-            if owner.runs or owner.id in self._loop.grants.holders():
-                self._renew(owner)
+            if owner.runs or owner.id in self._loop.grants.present():
+                self.show_life(owner)
         if self._store.news() or self._inbox_unread:
             self._loop.grants.look()
             self._inbox_unread = False
@@ -286,17 +289,14 @@ class Ownership:
         for run_id in list(self._followed):
             self._check_followed(run_id)
 
-    def _renew(self, owner: Owner) -> None:
-        if owner.expires - self._loop.now > LEASE * 1e9 * 2 / 3:
-            return
-        joined = member(owner.id, self._loop.now)
-        self._store.join(joined)
-        owner.expires = joined.expires
-
     def show_life(self, owner: Owner) -> None:
-        """Have an owner without runs counted among the living. Any thread."""
-        self._store.join(member(owner.id, self._loop.clock.now()))
-        self._loop.post(partial(self._renew, owner))
+        """Have an owner counted among the living: renew its lease in time. Any thread."""
+        now = self._loop.clock.now()
+        with self._joining:
+            if owner.expires - now <= LEASE * 1e9 * 2 / 3:
+                joined = member(owner.id, now)
+                self._store.join(joined)
+                owner.expires = joined.expires
 
     def _read_inbox(self) -> None:
         for item in self._store.inbox():

@@ -7,7 +7,6 @@ asks, from whichever process.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,7 +16,10 @@ import msgspec
 
 from ..events.errors import LogError, LogUnavailable
 from ..events.resource import (
+    OWNER_LOST,
+    AllocationReleased,
     AllocationRequested,
+    AllocationWithdrawn,
     PoolConfigured,
     ResourceRegistered,
     ResourceRemoved,
@@ -40,11 +42,6 @@ SNAPSHOT_EVENTS = 1000
 """Events between two snapshots: few, since whoever opens a log folds what follows the last one."""
 
 
-def machine_name() -> str:
-    """Name of the pool of this machine's resources."""
-    return os.uname().nodename
-
-
 class SharedPool:
     """A pool in a store. Safe to use from several threads.
 
@@ -61,14 +58,20 @@ class SharedPool:
         """Notified of every change that this process makes or notices; also its lock."""
         self.listeners: list[Callable[[], None]] = []
         """Called after every such change, in any thread."""
-        self.resized = False
-        """A capacity has changed since this was last set to False: what waits may be in vain."""
+        self.narrowed = 0
+        """Version at which there last was, perhaps, less to be had: who waits may wait in vain."""
+        self.swept = 0
+        """Version at which a request was last withdrawn because its owner was taken for dead."""
         self._store = store
         self._clock = clock
         self._closing = closing
         self._stream = pool_stream(name)
+        self._torn = False
+        """The state holds what is not recorded, or half an event: something came in between."""
+        self._told = 0
         with self.changed:
             self._load()
+            self._told = self.state.version
 
     @property
     def state(self) -> PoolState:
@@ -78,10 +81,11 @@ class SharedPool:
     def look(self) -> bool:
         """Read what others have changed; whether there was something."""
         with self.changed:
-            before = self.state.version
-            for envelope in self._store.read(self._stream, before):
-                self._fold(to_event(envelope), envelope.at)
-            if self.state.version == before:
+            if self._torn:
+                self._load()
+            else:
+                self._follow()
+            if self.state.version == self._told:
                 return False
             self._tell()
             return True
@@ -104,13 +108,14 @@ class SharedPool:
                     answer = decide(draft)
                     done = not draft.events or self._append(actor, before, draft)
                 except BaseException:
-                    self._load()  # the state holds what was not recorded
+                    if self._torn:
+                        self._load()
                     raise
                 if done:
+                    self._torn = False
                     if draft.events:
                         self._tell()
                     return answer
-                self._load()
 
     def _append(self, actor: str, after: int, draft: Draft) -> bool:
         events = [to_new(event) for event in draft.events]
@@ -121,6 +126,7 @@ class SharedPool:
         return refusal is None
 
     def _tell(self) -> None:
+        self._told = self.state.version
         self.changed.notify_all()
         for listener in self.listeners:
             listener()
@@ -128,6 +134,7 @@ class SharedPool:
     # -- state -------------------------------------------------------------------------------
 
     def _load(self) -> None:
+        self._torn = True
         snapshot = self._store.load_snapshot(self._stream)
         self._pool = Pool(self.name)
         if snapshot is not None and snapshot.fold == FOLD:
@@ -135,17 +142,26 @@ class SharedPool:
                 self._pool = pool_from_bytes(self.name, snapshot.data)
         self._snapshot_at = self.state.version
         self.waiting = Waiting(self.state)
+        self._follow()
+
+    def _follow(self) -> None:
+        """Fold what is recorded and not folded yet."""
+        self._torn = True
         for envelope in self._store.read(self._stream, self.state.version):
             self._fold(to_event(envelope), envelope.at)
+        self._torn = False
 
     def _fold(self, event: PoolEvent, at: int) -> None:
         self._pool.apply(event, version=self.state.version + 1, at=at)
         if isinstance(event, AllocationRequested):
             self.waiting.add(event.allocation)
         elif isinstance(event, ResourceRegistered | ResourceResized | ResourceRemoved):
-            self.resized = True
+            self.narrowed = self.state.version
         elif isinstance(event, PoolConfigured | ResourceReserved | ResourceUnreserved):
             self.waiting = Waiting(self.state)  # in another order, or other queues
+            self.narrowed = self.state.version
+        elif isinstance(event, AllocationWithdrawn) and event.reason == OWNER_LOST:
+            self.swept = self.state.version
 
     def _save(self) -> None:
         self._snapshot_at = self.state.version
@@ -171,6 +187,8 @@ class Home(msgspec.Struct, frozen=True):
     owner: str
     keep_alive: Callable[[], None]
     """Makes sure that others do not take the owner for dead."""
+    is_dead: Callable[[str], bool]
+    """Whether an owner has died or left. Any thread."""
 
 
 class Draft:
@@ -193,9 +211,22 @@ class Draft:
 
     def record(self, event: PoolEvent) -> None:
         """Fold an event, and append it in the end. Raises IllegalTransition."""
+        self._pool._torn = True
         self._pool._fold(event, self.now)
         self.events.append(event)
 
     def survey(self) -> Survey:
         """A walk over those who wait."""
         return Survey(self.state, self._pool.waiting, self.now)
+
+    def free_the_dead(self, is_dead: Callable[[str], bool]) -> bool:
+        """Free what dead owners held, and forget what they asked for; whether there was any."""
+        held, requests, before = self.state.held, self.state.requests, len(self.events)
+        owners = {one.request.owner for one in held.values()}
+        owners |= {request.owner for request in requests.values()}
+        dead = set(filter(is_dead, owners))
+        for allocation in [key for key, one in held.items() if one.request.owner in dead]:
+            self.record(AllocationReleased(allocation, OWNER_LOST))
+        for allocation in [key for key, request in requests.items() if request.owner in dead]:
+            self.record(AllocationWithdrawn(allocation, OWNER_LOST))
+        return len(self.events) > before

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from functools import cache
 from typing import Any
@@ -12,6 +12,7 @@ import msgspec
 
 from ..events.definition import PipelineDefinition
 from ..events.pipeline import PipelineSubmitted
+from ..events.step import StepReused
 from ..events.store import Member
 from ..projections.run import Run
 from .core.commands import Claim
@@ -29,6 +30,8 @@ class Submission(msgspec.Struct, frozen=True):
     handlers: Mapping[str, Given]
     answers: Answers
     actor: str
+    reused: Sequence[StepReused] = ()
+    """Outputs of another run that this one begins with."""
 
 
 class Unfinished(msgspec.Struct, frozen=True):

@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from itertools import count
 from secrets import token_hex
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from ..events import resource as r
-from ..events.errors import PipelineError, ResourceUnavailable, nearest
+from ..events.errors import LogError, PipelineError
 from ..events.memory import MemoryStore
-from ..projections.pool import PoolState, amount
-from . import holdings, stock
+from ..projections.pool import PoolState
+from . import asking, holdings, stock
 from .clock import SystemClock
 from .configuration import PipelineConfig
-from .core.capacity import free, impossible
+from .core.capacity import impossible
+from .figures import device_indices, figure, moment, type_of, whole, word
 from .holdings import ResourceAllocation
-from .pool import Draft, Home, SharedPool, machine_name
+from .pool import Draft, Home, SharedPool
+from .supply import machine_name
+
+T = TypeVar("T")
 
 LOOK_INTERVAL = 0.1
 """Seconds between two looks at what other processes have released, while somebody waits."""
+SWEEP_INTERVAL = 1.0
+"""Seconds between two looks for owners that have died."""
 
 
 class ResourceScheduler:
@@ -103,24 +109,27 @@ class ResourceScheduler:
             resource_id: By which it is asked for.
             resource_type: A :class:`ResourceType` or its value.
             capacity: In the unit of its type.
-            indices: Of a GPU's devices; None: those that follow the ones that are taken.
+            indices: Of a GPU's devices; None: those it has, or the next ones that are free.
 
         Raises:
-            ValueError: A capacity that is not a number from 0, or an unknown type.
+            TypeError: A value of another type.
+            ValueError: A capacity that is not from 0 to 1e12, an unknown type, or devices that
+                another resource has.
         """
-        kind = _type(resource_type)
-        size = _figure("capacity", capacity)
-
-        self._transact(lambda draft: stock.register(draft, resource_id, kind, size, indices))
+        name = word("resource_id", resource_id)
+        kind = type_of(resource_type)
+        size = figure("capacity", capacity)
+        devices = device_indices(indices)
+        self._transact(lambda draft: stock.register(draft, name, kind, size, devices))
 
     def resize_resource(self, resource_id: str, capacity: float) -> None:
-        """Give a resource another capacity. What is held stays held, even if it is more.
+        """Give a resource another capacity, which is hard. What is held stays held, even if it is
+        more; what waits for more than there is now is refused.
 
         Raises:
             PipelineError: There is no such resource.
         """
-        size = _figure("capacity", capacity)
-
+        size = figure("capacity", capacity)
         self._transact(lambda draft: stock.resize(draft, resource_id, size))
 
     def remove_resource(self, resource_id: str) -> None:
@@ -136,9 +145,10 @@ class ResourceScheduler:
         Raises:
             PipelineError: There is no such resource, or less than that is not reserved yet.
         """
-        kept = _figure("amount", amount)
+        kept = figure("amount", amount)
+        name = word("holder", holder)
         reservation = self._new_id()
-        self._transact(lambda draft: stock.reserve(draft, resource_id, reservation, kept, holder))
+        self._transact(lambda draft: stock.reserve(draft, resource_id, reservation, kept, name))
         return reservation
 
     def cancel_reservation(self, reservation: str) -> None:
@@ -158,9 +168,11 @@ class ResourceScheduler:
         Args:
             limit: 1 to 100,000; 0 lifts the limit.
         """
-        if not isinstance(limit, int) or not 0 <= limit <= 100_000:
-            raise ValueError(f"a rate limit is a whole number from 0 to 100,000, not {limit!r}")
-        event = r.RateLimited(step_type, limit, _figure("interval", interval))
+        event = r.RateLimited(
+            word("step_type", step_type),
+            whole("limit", limit, 0, 100_000),
+            figure("interval", interval),
+        )
         self._transact(lambda draft: draft.record(event))
 
     # -- allocations -------------------------------------------------------------------------
@@ -194,39 +206,68 @@ class ResourceScheduler:
         Raises:
             ResourceUnavailable: It is taken, or more than there can ever be.
             PipelineError: The resource is of another type.
-            ValueError: An amount that is not a number above 0.
+            TypeError: A value of another type.
+            ValueError: An amount that is not above 0.
         """
-        kind = _type(resource_type)
-        wanted = _figure("amount", amount)
+        wanted = figure("amount", amount)
         if not wanted:
             raise ValueError("an amount of 0 cannot be allocated")
-        home = self._open()
-        home.keep_alive()
         request = r.AllocationRequested(
             allocation=self._new_id(),
-            owner=home.owner,
-            pipeline=pipeline_id,
-            amounts={resource_id: wanted},
-            priority=priority,
-            deadline=None if deadline is None else int(deadline * 1e9),
+            owner="",  # whoever has the pool then
+            pipeline=word("pipeline_id", pipeline_id),
+            amounts={word("resource_id", resource_id): wanted},
+            priority=whole("priority", priority, -(2**31), 2**31),
+            deadline=moment("deadline", deadline),
         )
+        try:
+            self._ask(request, type_of(resource_type), timeout)
+            return self._wait(request, timeout)
+        except BaseException:  # also of somebody who does not want to wait any more
+            with suppress(LogError):
+                self._transact(lambda draft: asking.give_up(draft, request.allocation))
+            raise
 
-        def ask(draft: Draft) -> bool:
-            stock.make_room(draft, resource_id, kind, wanted)
-            draft.record(request)
-            return _take(draft, request.allocation) or (timeout <= 0 and _withdraw(draft, request))
+    def _ask(self, request: r.AllocationRequested, kind: r.ResourceType, timeout: float) -> None:
+        ((resource_id, wanted),) = request.amounts.items()
+        allocation = request.allocation
 
+        def ask(draft: Draft) -> None:
+            home = self._at_home
+            stock.make_room(draft, resource_id, kind, wanted, (request.pipeline,))
+            draft.record(msgspec.structs.replace(request, owner=home.owner))
+            if not asking.take(draft, allocation):
+                asking.take_from_the_dead(draft, allocation, home.is_dead)
+            if timeout <= 0 and allocation in draft.state.requests:
+                draft.record(r.AllocationWithdrawn(allocation))
+
+        self._open().keep_alive()
         self._transact(ask)
-        if request.allocation not in home.pool.state.held and timeout > 0:
-            self._wait(home, request, timeout)
-        held = home.pool.state.held.get(request.allocation)
-        if held is None:
-            left = free(home.pool.state, resource_id)
-            raise ResourceUnavailable(
-                f"{wanted:g} of {resource_id!r} are wanted and {max(0.0, left):g} are free; wait "
-                "for it with timeout=..., or give something back"
-            )
-        return next(holdings.told(request.allocation, held, home.pool.state))
+
+    def _wait(self, request: r.AllocationRequested, timeout: float) -> ResourceAllocation:
+        """Wait until it is held. Raises ResourceUnavailable."""
+        allocation = request.allocation
+        end, sweep = time.monotonic() + timeout, time.monotonic() + SWEEP_INTERVAL
+        while True:
+            home = self._at_home
+            with home.pool.changed:
+                if home is not self._home:
+                    continue  # the pool has moved, and those who wait with it
+                now = time.monotonic()
+                home.pool.transact(home.owner, partial(self._take, allocation, now >= sweep))
+                sweep = now + SWEEP_INTERVAL if now >= sweep else sweep
+                state = home.pool.state
+                held = state.held.get(allocation)
+                if held is not None:
+                    return next(holdings.told(allocation, held, state))
+                if allocation not in state.requests or now >= end:
+                    raise asking.unavailable(state, request)
+                home.pool.changed.wait(min(end - now, LOOK_INTERVAL))
+
+    def _take(self, allocation: str, sweep: bool, draft: Draft) -> None:
+        if not asking.take(draft, allocation) and sweep:
+            asking.take_from_the_dead(draft, allocation, self._at_home.is_dead)
+        asking.deny_if_in_vain(draft, allocation)
 
     def deallocate_resource(self, allocation_id: str) -> bool:
         """Give back what is held. Returns whether it was (False: given back before).
@@ -234,40 +275,13 @@ class ResourceScheduler:
         Raises:
             PipelineError: It is held for a step, whose engine gives it back.
         """
-
-        def release(draft: Draft) -> bool:
-            held = draft.state.held.get(allocation_id)
-            if held is None:
-                return False
-            if held.request.run is not None:
-                raise PipelineError(
-                    f"allocation {allocation_id!r} is held for step {held.request.step!r} of run "
-                    f"{held.request.run}, whose engine gives it back"
-                )
-            draft.record(r.AllocationReleased(allocation_id))
-            return True
-
-        return bool(self._transact(release))
-
-    def _wait(self, home: Home, request: r.AllocationRequested, timeout: float) -> None:
-        pool, allocation = home.pool, request.allocation
-        end = time.monotonic() + timeout
-        try:
-            with pool.changed:
-                while allocation in pool.state.requests:
-                    left = end - time.monotonic()
-                    if left <= 0:
-                        break
-                    pool.changed.wait(min(left, LOOK_INTERVAL))
-                    pool.transact(home.owner, lambda draft: _take(draft, allocation))
-        finally:
-            pool.transact(home.owner, lambda draft: _withdraw(draft, request))
+        return bool(self._transact(lambda draft: asking.give_back(draft, allocation_id)))
 
     # -- questions ---------------------------------------------------------------------------
 
     def list_resources(self) -> list[str]:
         """The ids of all resources."""
-        return list(self._seen().resources)
+        return self._tell(lambda state: list(state.resources))
 
     def get_resource_status(self, resource_id: str) -> dict[str, Any]:
         """The ``type capacity allocated available reserved utilization waiting`` of a resource.
@@ -279,7 +293,7 @@ class ResourceScheduler:
         Raises:
             PipelineError: There is no such resource.
         """
-        return holdings.status(self._seen(), resource_id)
+        return self._tell(lambda state: holdings.status(state, resource_id))
 
     def get_available_capacity(self, resource_id: str) -> float:
         """What is left of a resource. Raises PipelineError: there is none of this id."""
@@ -287,39 +301,43 @@ class ResourceScheduler:
 
     def get_pipeline_allocations(self, pipeline_id: str) -> list[ResourceAllocation]:
         """What is held for a pipeline, by its name, or for a run, by its id."""
-        return holdings.of_pipeline(self._seen(), pipeline_id)
+        return self._tell(lambda state: holdings.of_pipeline(state, pipeline_id))
 
     def impossible(self, amounts: dict[str, float]) -> str | None:
         """Why amounts can never be held at once; None if they can."""
-        return impossible(self._seen(), amounts)
+        return self._tell(lambda state: impossible(state, amounts))
 
     # -- where the pool is -------------------------------------------------------------------
 
     def attach(self, home: Home) -> None:
-        """Move to the pool of an engine's log, with all that was registered and is held.
+        """Move to the pool of an engine's log, with all that was registered, is held or waits;
+        from a log whose engine was closed, with what was registered.
 
         Raises:
-            PipelineError: The scheduler belongs to another log.
+            PipelineError: The scheduler belongs to an engine on another log.
+            ResourceUnavailable: What it holds is held by others there.
         """
         with self._lock:
             before = self._home
-            if before is not None and before.pool is home.pool:
-                return
-            if before is not None and before.owner != _ALONE:
+            if before is None:
+                self._home = home
+            elif before.owner == _ALONE or _has_left(before):
+                home.keep_alive()
+                with before.pool.changed:
+                    move_in = partial(self._move_in, before, home)
+                    home.pool.transact(home.owner, move_in)
+                    self._home, self._ready = home, True
+                    before.pool.changed.notify_all()
+            elif before.pool is not home.pool:
                 raise PipelineError(
                     "this resource_scheduler belongs to an engine on another log; make another one"
                 )
-            self._home = home
-            self._ready = False
-            if before is not None:
-                home.keep_alive()
-                self._ready = True
-                home.pool.transact(home.owner, partial(self._move_in, before.pool.state))
 
-    def _move_in(self, state: PoolState, draft: Draft) -> None:
-        assert self._home is not None  # since it has just been given
+    def _move_in(self, before: Home, home: Home, draft: Draft) -> None:
         self._configure(draft)
-        stock.move(draft, state, self._home.owner)
+        if before.pool is not home.pool:
+            alone = before.owner == _ALONE
+            stock.move(draft, before.pool.state, home.owner, alone=alone)
 
     def prepare(self) -> SharedPool:
         """The pool, with the machine's resources in it. Any thread."""
@@ -330,10 +348,10 @@ class ResourceScheduler:
             if self._home is None:
                 store, clock = MemoryStore(), SystemClock()
                 pool = SharedPool(store, self.pool_name, clock, threading.Event())
-                self._home = Home(pool, _ALONE, lambda: None)
+                self._home = Home(pool, _ALONE, lambda: None, lambda owner: owner != _ALONE)
             if not self._ready:
-                self._ready = True
                 self._home.pool.transact(self._home.owner, self._seed)
+                self._ready = True
             return self._home
 
     def _seed(self, draft: Draft) -> None:
@@ -346,15 +364,24 @@ class ResourceScheduler:
         if (draft.state.ordering, draft.state.fit) != (self.ordering, self.fit):
             draft.record(r.PoolConfigured(self.ordering, self.fit))
 
-    def _transact(self, decide: Callable[[Draft], Any]) -> Any:
-        home = self._open()
-        return home.pool.transact(home.owner, decide)
+    def _transact(self, decide: Callable[[Draft], T]) -> T:
+        while True:
+            home = self._open()
+            with home.pool.changed:
+                if home is self._home:  # else it has moved meanwhile
+                    return home.pool.transact(home.owner, decide)
 
-    def _seen(self) -> PoolState:
-        """The newest state; of a log that was closed, the last."""
+    def _tell(self, question: Callable[[PoolState], T]) -> T:
+        """An answer by the newest state; of a log that was closed, by the last."""
         pool = self._open().pool
-        pool.closed()
-        return pool.state
+        with pool.changed:
+            pool.closed()
+            return question(pool.state)
+
+    @property
+    def _at_home(self) -> Home:
+        assert self._home is not None  # since it was opened
+        return self._home
 
     def _new_id(self) -> str:
         return f"{self._id}-{next(self._numbers)}"
@@ -364,32 +391,9 @@ _ALONE = "alone"
 """Owner of what is held by a scheduler without an engine."""
 
 
-def _take(draft: Draft, allocation: str) -> bool:
-    """Grant a request if it is its turn and it fits."""
-    for offered, grant in draft.survey():
-        if offered == allocation:
-            draft.record(r.AllocationGranted(allocation, grant.amounts, grant.gpus))
-            return True
-    return False
-
-
-def _withdraw(draft: Draft, request: r.AllocationRequested) -> bool:
-    if request.allocation in draft.state.requests:
-        draft.record(r.AllocationWithdrawn(request.allocation))
-    return False
-
-
-def _type(kind: r.ResourceType | str) -> r.ResourceType:
+def _has_left(home: Home) -> bool:
+    """Whether the engine that owned this home was closed."""
     try:
-        return r.ResourceType(kind)
-    except ValueError:
-        hint = nearest(str(kind), r.ResourceType) or f"; types: {', '.join(r.ResourceType)}"
-        raise ValueError(f"there is no type of resource {kind!r}{hint}") from None
-
-
-def _figure(name: str, number: float) -> float:
-    if isinstance(number, bool) or not isinstance(number, int | float):
-        raise TypeError(f"{name} must be a number, not {number!r}")
-    if not math.isfinite(number) or not 0 <= number <= 1e12:
-        raise ValueError(f"{name} must be a number from 0 to 1e12, not {number!r}")
-    return amount(float(number))
+        return home.is_dead(home.owner)
+    except LogError:  # its log was closed with it
+        return True

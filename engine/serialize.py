@@ -71,6 +71,7 @@ class _Step(msgspec.Struct, kw_only=True):
     network_mbps: float = 0
     compensate: str | None = None
     heartbeat_timeout: float | None = None
+    cache: bool | float = False
 
 
 class _Document(msgspec.Struct, kw_only=True):
@@ -151,6 +152,7 @@ def _step_plain(step: PipelineStep, place: str, allow_pickle: bool) -> dict[str,
         "resources": step.resources,
         "compensate": _reference(step, step.compensate, f"{place}.compensate", "compensation"),
         "heartbeat_timeout": step.heartbeat_timeout,
+        "cache": step.cache,
     }
     plain: dict[str, Any] = {}
     for key, value in fields.items():
@@ -172,6 +174,7 @@ _DEFAULTS: dict[str, Any] = {
     "resources": {},
     "compensate": None,
     "heartbeat_timeout": None,
+    "cache": False,
 }
 
 
@@ -268,6 +271,7 @@ def _pipeline(document: _Document) -> Pipeline:
                 resources=_demand(step, number),
                 compensate=step.compensate,
                 heartbeat_timeout=step.heartbeat_timeout,
+                cache=step.cache,
             )
         )
         before = [step.name]

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from functools import partial
 from typing import TYPE_CHECKING
 
 from ..events.resource import Ordering
 from .configuration import PipelineConfig
-from .pool import Home, machine_name
 
 if TYPE_CHECKING:
     from .live import Owner
     from .loop import Loop
     from .resources import ResourceScheduler
+
+
+def machine_name() -> str:
+    """Name of the pool of this machine's resources."""
+    return os.uname().nodename
 
 
 class Supply:
@@ -43,8 +48,11 @@ class Supply:
                     from .resources import ResourceScheduler
 
                     scheduler = ResourceScheduler(config=self._config)
+                from .pool import Home
+
                 show_life = partial(self._loop.ownership.show_life, owner)
                 pool = self._loop.grants.pool(self.pool)
-                scheduler.attach(Home(pool, owner.id, show_life))
+                is_dead = self._loop.grants.is_dead
+                scheduler.attach(Home(pool, owner.id, show_life, is_dead))
                 self._attached = scheduler
             return self._attached

@@ -113,6 +113,8 @@ def _step_problems(step: PipelineStep) -> Iterator[str]:
                 f"the {option} {short(seconds)} must be a number of seconds above 0, at most "
                 f"{MAX_SECONDS:.0e}, or None for no limit"
             )
+    if not isinstance(step.cache, bool) and not _is_seconds(step.cache):
+        yield f"cache must be True, False or a number of seconds above 0, not {short(step.cache)}"
     if not isinstance(step.at_most_once, bool):
         yield f"at_most_once must be True or False, not {short(step.at_most_once)}"
     if step.executor not in (None, *EXECUTORS):

@@ -70,6 +70,7 @@ class StepDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
     dependencies: tuple[str, ...] = ()
     config: dict[str, Any] = {}
     handler: str | None = None
+    """``module:qualname``; empty for one that can only be given; None: that of the type."""
     fingerprint: str | None = None
     priority: int = 0
     timeout: float | None = None
@@ -77,11 +78,13 @@ class StepDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
     at_most_once: bool = False
     executor: str | None = None
     when: str | None = None
-    """``module:qualname`` of its condition; empty for one that can only be given."""
+    """As ``handler``, of its condition."""
     resources: dict[str, float] = {}
     heartbeat_timeout: float | None = None
+    cache: float | None = None
+    """Seconds for which an output serves for the same work again."""
     compensate: str | None = None
-    """As ``when``, of what undoes it."""
+    """As ``handler``, of what undoes it."""
 
 
 class PipelineDefinition(msgspec.Struct, frozen=True, omit_defaults=True):

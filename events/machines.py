@@ -171,6 +171,7 @@ STEP_ROWS: tuple[Row, ...] = (
     Row((_S.RUNNING,), "StepSuspended", _S.SUSPENDED),
     Row((_S.SUSPENDED,), "StepWoken", _S.PENDING),
     Row((_S.RUNNING,), "StepCompleted", _S.COMPLETED),
+    Row((_S.PENDING,), "StepReused", _S.COMPLETED),
     Row((_S.RUNNING, _S.WAITING), "StepFailed", _S.FAILED),
     Row((_S.RUNNING,), "StepTimedOut", _S.FAILED),
     Row((_S.FAILED,), "StepRetryScheduled", _S.RETRYING),

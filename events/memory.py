@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
+import msgspec
+
 from .artifacts import MemoryArtifacts
 from .directory import RunRow, advance, concerns, stream_of
 from .envelope import GENESIS, Envelope, NewEvent, chain
@@ -27,6 +29,7 @@ class MemoryStore:
         self._last_item = 0
         self._members: dict[str, Member] = {}
         self._snapshots: dict[str, Snapshot] = {}
+        self._cached: dict[str, Envelope] = {}
 
     def append(
         self, batches: Sequence[Batch], *, taken: Sequence[int] = ()
@@ -42,6 +45,9 @@ class MemoryStore:
             for envelope in recorded:
                 self._log.append(envelope)
                 self._streams.setdefault(envelope.stream, []).append(envelope)
+                if envelope.type == "StepCompleted" and b'"cache":' in envelope.payload:
+                    key = msgspec.json.decode(envelope.payload).get("cache")
+                    self._cached[key] = envelope
             self._directory.update(directory)
             refused = {answer.stream for answer in answers if answer}
             for item in taken:
@@ -99,6 +105,9 @@ class MemoryStore:
     def read_all(self, after: int = 0) -> Iterator[Envelope]:
         with self._lock:
             return iter(self._log[after:])
+
+    def cached(self, key: str) -> Envelope | None:
+        return self._cached.get(key)
 
     def run(self, run_id: str) -> RunRow | None:
         return self._directory.get(stream_of(run_id))

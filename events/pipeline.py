@@ -40,6 +40,7 @@ class PipelineSubmitted(msgspec.Struct, frozen=True, omit_defaults=True):
         allow_pickle: Whether values may be recorded as pickles.
         origin: Where the pipeline came from, if it was loaded from somewhere.
         warnings: What was odd about the pipeline.
+        forked_from: The run whose outputs it starts with.
     """
 
     name: str
@@ -57,6 +58,7 @@ class PipelineSubmitted(msgspec.Struct, frozen=True, omit_defaults=True):
     deadline: int | None = None
     origin: Origin | None = None
     warnings: tuple[str, ...] = ()
+    forked_from: str | None = None
 
 
 class PipelineClaimed(msgspec.Struct, frozen=True, omit_defaults=True):

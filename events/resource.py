@@ -139,6 +139,10 @@ class AllocationGranted(msgspec.Struct, frozen=True, omit_defaults=True):
     gpus: tuple[int, ...] = ()
 
 
+OWNER_LOST = "owner_lost"
+"""Reason for which what is held, or asked for, by somebody who has died or left ends."""
+
+
 class AllocationReleased(msgspec.Struct, frozen=True, omit_defaults=True):
     """What was held is free: it was ``returned``, or its ``owner_lost``."""
 

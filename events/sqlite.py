@@ -142,6 +142,16 @@ class SqliteStore:
                 return
             after = rows[-1][key]
 
+    def cached(self, key: str) -> Envelope | None:
+        with self._reading() as connection:
+            found = connection.execute(
+                f"SELECT {_ENVELOPE} FROM events WHERE type = 'StepCompleted' "
+                "AND encoding = 'json' "
+                "AND json_extract(payload, '$.cache') = ? ORDER BY position DESC LIMIT 1",
+                (key,),
+            ).fetchone()
+        return _to_envelope(found) if found else None
+
     # -- directory ---------------------------------------------------------------------------
 
     def run(self, run_id: str) -> RunRow | None:

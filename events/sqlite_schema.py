@@ -79,7 +79,17 @@ def m002_views(db: Database) -> None:
 
 
 @migrations()
-def m003_views(db: Database) -> None:
+def m003_cache(db: Database) -> None:
+    """Outputs that may serve again are found by what their work is known by."""
+    db.execute(
+        "CREATE INDEX cached ON events (json_extract(payload, '$.cache'), position) WHERE "
+        "type = 'StepCompleted' AND encoding = 'json' "
+        "AND json_extract(payload, '$.cache') IS NOT NULL"
+    )
+
+
+@migrations()
+def m004_views(db: Database) -> None:
     """Steps may be suspended, and undone."""
     _create_views(db)
 

@@ -25,6 +25,8 @@ class StepStarted(msgspec.Struct, frozen=True, omit_defaults=True):
     grants: dict[str, float] = {}
     gpus: tuple[int, ...] = ()
     fallback: bool = False
+    cache: str | None = None
+    """What the work is known by, if its output may serve again."""
 
 
 class StepQueued(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -115,6 +117,7 @@ class StepCompleted(msgspec.Struct, frozen=True, omit_defaults=True):
         duration: Wall-clock seconds in the worker.
         cpu: CPU seconds of the worker's thread; None where unknown.
         metrics: What the handler counted.
+        cache: What the work is known by, if its output may serve again.
     """
 
     step: str
@@ -123,6 +126,16 @@ class StepCompleted(msgspec.Struct, frozen=True, omit_defaults=True):
     duration: float
     cpu: float | None = None
     metrics: dict[str, int | float] = {}
+    cache: str | None = None
+
+
+class StepReused(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The step need not run: ``output`` is what it gave as event ``version`` of run ``source``."""
+
+    step: str
+    output: Value
+    source: str
+    version: int
 
 
 class StepFailed(msgspec.Struct, frozen=True, omit_defaults=True):

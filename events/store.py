@@ -97,6 +97,10 @@ class Store(Protocol):
         """Events of all streams after a position, in order, in bounded memory."""
         ...
 
+    def cached(self, key: str) -> Envelope | None:
+        """The newest StepCompleted whose work is known by a cache key."""
+        ...
+
     def run(self, run_id: str) -> RunRow | None:
         """The directory's row of a run."""
         ...

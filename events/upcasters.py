@@ -45,6 +45,7 @@ StepEvent = (
     | step.StepSuspended
     | step.StepWoken
     | step.StepCompleted
+    | step.StepReused
     | step.StepFailed
     | step.StepTimedOut
     | step.StepRetryScheduled

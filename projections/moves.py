@@ -5,11 +5,26 @@ from __future__ import annotations
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
+from ..events.codec import Value
 from ..events.machines import StepStatus
 from .state import StepState
 
 if TYPE_CHECKING:
     from .run import Run
+
+
+def produced(run: Run, i: int, step: StepState, output: Value, version: int) -> None:
+    """The step has an output, for those that depend on it."""
+    state, graph, steps = run.state, run.graph, run.state.steps
+    step.version = version
+    step.output = output
+    state.completed += 1
+    for j in graph.dependents[i]:
+        after = steps[j]
+        after.remaining -= 1
+        if not after.remaining and after.status is StepStatus.PENDING:
+            make_ready(run, j)
+    taken(run, i)
 
 
 def passed_over(run: Run, i: int) -> None:

@@ -22,7 +22,7 @@ from ..events.machines import (
 )
 from ..events.upcasters import PoolEvent
 
-FOLD = 1
+FOLD = 2
 """Version of this fold; snapshots of another version are ignored."""
 
 
@@ -35,7 +35,7 @@ class Resource(msgspec.Struct):
     indices: tuple[int, ...] = ()
     held: float = 0.0
     devices: dict[int, float] = {}
-    """Of a GPU: what is held of each of its devices, by index."""
+    """Of a GPU: what is held of its devices, by index; also of one that it has lost since."""
 
 
 class Reservation(msgspec.Struct):
@@ -79,7 +79,8 @@ class Allocation(msgspec.Struct):
 
 
 class RateLimit(msgspec.Struct):
-    """Of a step type: at most ``limit`` starts in any ``interval`` seconds; the last ones, ns."""
+    """Of a step type: at most ``limit`` starts in any ``interval`` seconds; the last ones (ns), at
+    least so many."""
 
     limit: int
     interval: float
@@ -220,7 +221,9 @@ def _granted(state: PoolState, event: r.AllocationGranted, version: int, at: int
     _hold(state, allocation, 1)
     limit = state.limits.get(request.step_type or "")
     if limit is not None:
-        limit.starts = [*limit.starts, at][-limit.limit :]
+        limit.starts.append(at)
+        if len(limit.starts) >= 2 * limit.limit:  # not at every start: a limit may be large
+            del limit.starts[: -limit.limit]
 
 
 def _released(state: PoolState, event: r.AllocationReleased, version: int, at: int) -> None:
@@ -235,15 +238,18 @@ def _given_up(
 
 def _hold(state: PoolState, allocation: Allocation, sign: int) -> None:
     """Add what is granted to what is held, or (-1) take it off."""
-    indices = list(allocation.gpus)
     for name, granted in allocation.grants.items():
         resource = state.resources.get(name)
         if resource is None:
             continue
         resource.held = amount(resource.held + sign * granted)
-        for index in [i for i in indices if i in resource.indices]:
-            share = sign * min(1.0, granted)
-            resource.devices[index] = amount(resource.devices.get(index, 0.0) + share)
+        # What is given back may be a device that the resource has lost meanwhile.
+        devices, share = resource.devices, sign * min(1.0, granted)
+        mine = resource.indices if sign > 0 else tuple(devices)
+        for index in [i for i in allocation.gpus if i in mine]:
+            devices[index] = amount(devices.get(index, 0.0) + share)
+            if not devices[index]:
+                del devices[index]
     for kept in state.reservations.values():
         if kept.holder in allocation.request.names:
             kept.held = amount(kept.held + sign * allocation.grants.get(kept.resource, 0.0))

@@ -48,6 +48,7 @@ class StepState(msgspec.Struct, array_like=True):
     signal: str | None = None
     """The signal that it waits for."""
     fallback: bool = False
+    cache: str | None = None
     """Its fallback runs, or is to run, in answer to ``error``."""
 
 

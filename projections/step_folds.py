@@ -19,6 +19,7 @@ def _started(
 ) -> None:
     state = run.state
     step.attempt = event.attempt
+    step.cache = event.cache
     step.started_at = at
     step.first_at = step.first_at or at
     step.done = step.total = step.message = None
@@ -99,22 +100,19 @@ def _woken(run: Run, event: s.StepWoken, i: int, step: StepState, version: int, 
 def _completed(
     run: Run, event: s.StepCompleted, i: int, step: StepState, version: int, at: int
 ) -> None:
-    state, graph, steps = run.state, run.graph, run.state.steps
     moves.over(run, i, step, at)
-    step.version = version
-    step.output = event.output
     step.checkpoints, step.waits, step.items = {}, {}, {}
     step.error = None
     step.interruptions = 0
-    state.completed += 1
+    metrics = run.state.metrics
     for name, amount in event.metrics.items():
-        state.metrics[name] = state.metrics.get(name, 0) + amount
-    for j in graph.dependents[i]:
-        after = steps[j]
-        after.remaining -= 1
-        if not after.remaining and after.status is StepStatus.PENDING:
-            moves.make_ready(run, j)
-    moves.taken(run, i)
+        metrics[name] = metrics.get(name, 0) + amount
+    moves.produced(run, i, step, event.output, version)
+
+
+def _reused(run: Run, event: s.StepReused, i: int, step: StepState, version: int, at: int) -> None:
+    moves.produced(run, i, step, event.output, version)
+    moves.drop_stale(run)
 
 
 def _failed(
@@ -228,6 +226,7 @@ STEP_FOLDS: dict[type[Any], Callable[[Run, Any, int, StepState, int, int], None]
     s.StepSuspended: _suspended,
     s.StepWoken: _woken,
     s.StepCompleted: _completed,
+    s.StepReused: _reused,
     s.StepFailed: _failed,
     s.StepTimedOut: _failed,
     s.StepRetryScheduled: _retry_scheduled,

@@ -22,7 +22,7 @@ def test_the_diagrams_are_those_of_the_law() -> None:
 
 
 def test_every_python_block_is_executed() -> None:
-    assert len(BLOCKS) == 4, "a new block needs a test"
+    assert len(BLOCKS) == 5, "a new block needs a test"
 
 
 def test_the_block_on_processes_does_what_it_says(tmp_path: Path) -> None:
@@ -64,11 +64,16 @@ def test_the_block_on_words_does_what_it_says(tmp_path: Path) -> None:
 
 
 def test_the_block_on_failures_does_what_it_says(tmp_path: Path) -> None:
-    assert output_of(BLOCKS[2], tmp_path) == "skipped 2\n"
+    assert output_of(BLOCKS[3], tmp_path) == "skipped 2\n"
+
+
+def test_the_block_on_waits_does_what_it_says(tmp_path: Path) -> None:
+    told = output_of(BLOCKS[2], tmp_path)
+    assert told == "took back 2\nrolled_back\n"
 
 
 def test_the_block_on_resources_does_what_it_says(tmp_path: Path) -> None:
-    told = output_of(BLOCKS[3], tmp_path)
+    told = output_of(BLOCKS[4], tmp_path)
     assert told.startswith("True {")
     assert "'allocated': 0.0, 'available': 6.0, 'reserved': 2.0" in told
 

@@ -249,7 +249,7 @@ def _check_handlers(run: Run, given: Mapping[str, Given], *, strict: bool) -> No
         except HandlerNotFound as error:
             problem = str(error.__cause__ or error).partition("; make the module")[0]
             problem = problem.removeprefix(f"step {step.name!r}: ")
-        if problem and (strict or definition.handler):
+        if problem and (strict or definition.handler is not None):
             raise BadInput(
                 f"run {run.run_id} ({run.state.name}) cannot go on here: step {step.name!r}: "
                 f"{problem}; name the folder of its module with --path FOLDER, or give the "

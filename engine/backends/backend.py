@@ -14,6 +14,11 @@ class Backend(Protocol):
     max_workers: int
     """How many there are."""
 
+    @property
+    def here(self) -> bool:
+        """Whether the caller runs in one of these workers. Any thread."""
+        ...
+
     def acquire(self) -> str | None:
         """Take a free worker; None when all are busy."""
         ...

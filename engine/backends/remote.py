@@ -11,7 +11,7 @@ from typing import Any
 
 from ...events.artifacts import FileArtifacts
 from ...events.errors import AppendRefused, HandlerNotFound, WorkerLost
-from ..attempt import Attempt, Report, carry_out, check_given, failed
+from ..attempt import Attempt, Report, carry_out, failed
 from ..context import AttemptCancelled, Context
 from ..core.commands import Command
 from ..model import Given, PipelineStep
@@ -61,7 +61,6 @@ def carry_out_in(process: Callable[..., WorkerProcess], attempt: Attempt, report
 
 
 def _given(attempt: Attempt) -> Given:
-    check_given(attempt)
     definition = attempt.definition
     step = PipelineStep(definition.name, definition.type)
     step.handler = attempt.given.handler or definition.handler

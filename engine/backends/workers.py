@@ -32,9 +32,13 @@ def default_workers() -> int:
     return min(32, max(4, os.cpu_count() or 1))
 
 
+_here = threading.local()
+
+
 class _Worker:
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, token: object) -> None:
         self.name = name
+        self._token = token
         self.abandoned = False
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -54,6 +58,7 @@ class _Worker:
         self._jobs.put(None)
 
     def _work(self) -> None:
+        _here.token = self._token
         while not self.abandoned and self._take_job():
             pass
         if self._process is not None:
@@ -101,7 +106,14 @@ class Workers:
         self._workers: dict[str, _Worker] = {}
         self._free: deque[str] = deque()  # the last one released is the first one used: few threads
         self._count = 0
+        self._token = object()
+        """Tells these workers from those of others."""
         self.resize(max_workers)
+
+    @property
+    def here(self) -> bool:
+        """Whether the caller runs in one of these workers."""
+        return getattr(_here, "token", None) is self._token
 
     def __len__(self) -> int:
         """How many there are: the maximum, and those that are to go when their job is over."""
@@ -167,7 +179,7 @@ class Workers:
     def _add(self) -> None:
         self._count += 1
         name = f"worker-{self._count}"
-        self._workers[name] = _Worker(name)
+        self._workers[name] = _Worker(name, self._token)
         self._free.appendleft(name)
 
 

@@ -19,7 +19,8 @@ def start(run: Run, command: c.Start, now: int) -> list[Event]:
     step = run.state.steps[command.step]
     waits = step.status is StepStatus.WAITING
     admitted = goes_on(run) if waits else may_start(run)
-    if step.status not in _STARTABLE or step.remaining or not admitted:
+    late = run.state.deadline is not None and now >= run.state.deadline
+    if step.status not in _STARTABLE or step.remaining or late or not admitted:
         return []
     graph, steps = run.graph, run.state.steps
     return [
@@ -32,11 +33,21 @@ def start(run: Run, command: c.Start, now: int) -> list[Event]:
             command.grants,
             command.gpus,
             step.fallback,
+            command.cache,
         )
     ]
 
 
 _STARTABLE = (StepStatus.PENDING, StepStatus.RETRYING, StepStatus.WAITING)
+
+
+def reuse(run: Run, command: c.Reuse, now: int) -> list[Event]:
+    """The same work was done before."""
+    step = run.state.steps[command.step]
+    if step.status is not StepStatus.PENDING or step.remaining or not may_start(run):
+        return []
+    name = run.graph.name(command.step)
+    return [s.StepReused(name, command.output, command.source, command.version)]
 
 
 def queue(run: Run, command: c.Queue, now: int) -> list[Event]:
@@ -84,6 +95,7 @@ def complete(run: Run, command: c.Complete, now: int) -> list[Event]:
             round(command.duration, 6),
             None if command.cpu is None else round(command.cpu, 6),
             command.metrics,
+            run.state.steps[command.step].cache,
         )
     ]
 

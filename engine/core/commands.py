@@ -61,6 +61,16 @@ class Start(msgspec.Struct, frozen=True):
     backend: str = "thread"
     grants: dict[str, float] = {}
     gpus: tuple[int, ...] = ()
+    cache: str | None = None
+
+
+class Reuse(msgspec.Struct, frozen=True):
+    """Complete a step that is ready with what another one gave; see StepReused."""
+
+    step: int
+    output: Value
+    source: str
+    version: int
 
 
 class Queue(msgspec.Struct, frozen=True):
@@ -182,6 +192,7 @@ Command = (
     | Claim
     | Expire
     | Start
+    | Reuse
     | Queue
     | Deny
     | Skip

@@ -93,6 +93,7 @@ _DECISIONS: dict[type[Any], Callable[[Run, Any, int], list[Event]]] = {
     c.Claim: controlling.claim,
     c.Expire: controlling.expire,
     c.Start: attempting.start,
+    c.Reuse: attempting.reuse,
     c.Queue: attempting.queue,
     c.Deny: failing.deny,
     c.Skip: attempting.skip,

@@ -8,6 +8,7 @@ import msgspec
 
 from ...events.machines import PIPELINE_TABLE, PipelineStatus, StepStatus
 from ...projections.run import Run
+from .admission import goes_on
 
 
 class Execute(msgspec.Struct, frozen=True):
@@ -84,7 +85,7 @@ def outstanding(run: Run, steps: Iterable[int] | None = None) -> Iterator[Effect
         elif step.status is StepStatus.RETRYING and state.status == PipelineStatus.RUNNING:
             yield Wake(i, state.retrying[i])
         elif step.status is StepStatus.WAITING:
-            yield Acquire(i, state.status == PipelineStatus.RUNNING)
+            yield Acquire(i, goes_on(run))
         elif step.status is StepStatus.SUSPENDED:
             due = state.suspended[i]
             if due and state.status == PipelineStatus.RUNNING:

@@ -102,6 +102,11 @@ def resolve(step: PipelineStep) -> Handler | None:
     """
     if callable(step.handler):
         return step.handler
+    if step.handler == "":
+        raise HandlerNotFound(
+            f"step {step.name!r}: its handler was given as a lambda, a closure or the like, which "
+            "cannot be found again; give the pipeline again (pipeline=...)"
+        )
     if step.handler is not None:
         try:
             return find_handler(step.handler)

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from contract.runs import batch, claim, completed, define, opening, progressed, started, submission
+from msgspec.structs import replace
 
 from semantica.pipeline.events import pipeline as p
 from semantica.pipeline.events.envelope import Envelope, first_break
@@ -207,3 +208,17 @@ def test_snapshots_are_kept_apart_from_the_truth(store: Store) -> None:
     assert store.load_snapshot("run/none") is None
     store.rebuild()
     assert store.load_snapshot("run/r") is None
+
+
+def test_an_output_is_found_by_what_its_work_is_known_by(store: Store) -> None:
+    """The newest of its kind; a run that is derived anew, or a snapshot, changes nothing."""
+    work = completed("a")
+    assert store.cached("key") is None
+    for run_id in ("r", "s"):
+        store.append([opening(run_id)])
+        store.append([batch(run_id, 3, replace(work, cache="key"))])
+    for _ in range(2):
+        found = store.cached("key")
+        assert found is not None and (found.stream, found.version) == ("run/s", 4)
+        assert store.cached("other") is None
+        store.rebuild()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from gates import Gate
 
 from semantica.pipeline.engine.parallelism import ParallelismManager
 
@@ -15,3 +16,11 @@ def manager() -> Iterator[ParallelismManager]:
     manager = ParallelismManager(max_workers=4)
     yield manager
     manager.close(wait=False)
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    """A gate that opens after the test, whatever became of it."""
+    made = Gate()
+    yield made
+    made.let()

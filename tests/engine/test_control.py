@@ -92,7 +92,7 @@ def test_a_stopped_run_ends_without_success_and_can_be_resumed(
     result = future.result(10)
     assert result.status is PipelineStatus.STOPPED and not result.success
     assert engine.resume_pipeline(future.run_id)
-    assert engine.attach(future.run_id).result(10).output is not None
+    assert engine.attach(future.run_id).result(10).output == "through and after"
     started = [e for e in engine.history(future.run_id) if e.type == "StepStarted"]
     assert len(started) == 2, "the completed step did not start again"
 

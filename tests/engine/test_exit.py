@@ -88,7 +88,7 @@ def test_many_engines_that_nobody_closes(tmp_path: Path) -> None:
         from semantica.pipeline import ExecutionEngine, PipelineBuilder
         engines = [ExecutionEngine(sys.argv[1] + str(i % 2)) for i in range(20)]
         for engine in engines:
-            pipeline = PipelineBuilder().add_step("s", "t").build("p")
+            pipeline = PipelineBuilder().add_step("s", "t", handler=abs).build("p")
             assert engine.execute_pipeline(pipeline, 1).success
         print(len(engines[0].runs()))
     """

@@ -150,15 +150,20 @@ def test_a_handler_that_cannot_be_found_is_a_clear_error(
     assert "no_such_module" in error and "pipeline=" in error
 
 
-def test_a_handler_without_a_name_is_not_replaced_by_passing_the_input_on(
-    make_engine: MakeEngine,
+def test_a_lambda_that_is_not_given_again_does_not_pass_its_input_through(
+    log: Path, make_engine: MakeEngine
 ) -> None:
-    pipeline = PipelineBuilder().add_step("s", "t", handler=lambda data: data / 0).build("lambda")
-    engine = make_engine(default_max_retries=0)
-    failed = engine.execute_pipeline(pipeline, 1)
-    assert engine.resume_pipeline(failed.run_id)
-    (error,) = engine.attach(failed.run_id).result(10).errors
-    assert "lambda or closure" in error and "pipeline=" in error
+    """A step without a handler does; one that had a handler must not."""
+    pipeline = PipelineBuilder().add_step("a", "a", handler=lambda data: data * 10).build("left")
+    leave_behind(log, pipeline)
+    (future,) = make_engine().recover()
+    result = future.result(timeout=10)
+    assert result.status == "failed"
+    assert "step 'a': HandlerNotFound" in result.errors[0]
+    assert "give the pipeline again" in result.errors[0]
+    engine = make_engine()
+    assert engine.resume_pipeline("left", pipeline=pipeline)
+    assert engine.attach("left").result(timeout=10).output == 10
 
 
 def test_a_changed_handler_is_a_warning(

@@ -330,7 +330,7 @@ WRONG = [
     ({"steps": [step(config={"timeout": 5})]}, "steps[0].config.timeout: an option"),
     ({"steps": [step(config={"name": 5})]}, "steps[0].config.name: this name is not free"),
     ({"steps": [step(config={1: 5})]}, "keys of steps[0].config"),
-    ({"steps": [step(config={"compensate": 5})]}, "the option 'compensate' is reserved"),
+    ({"steps": [step(config={"deadline": 5})]}, "the option 'deadline' is reserved"),
     ({"config": {"paralelism": 2}}, "config: Object contains unknown field `paralelism`; did you"),
     ({"config": {"parallelism": 0}}, "config.parallelism: Expected `int` >= 1"),
     ({"config": {"parallelism": True}}, "config.parallelism: Expected `int"),
@@ -508,7 +508,7 @@ HEAD = "name: t\ndescription: d\n"
         ("a.yaml", f"{HEAD}steps: &a []", "the anchor &a is not supported"),
         (
             "a.yaml",
-            f"{HEAD}steps: [{{name: a, type: b, config: {{compensate: 1}}}}]",
+            f"{HEAD}steps: [{{name: a, type: b, config: {{deadline: 1}}}}]",
             "is reserved",
         ),
         (

@@ -20,6 +20,7 @@ from semantica.pipeline.events.errors import (
     LogUnavailable,
     NotALog,
 )
+from semantica.pipeline.events.machines import PipelineStatus
 from semantica.pipeline.events.sqlite import SqliteStore
 
 
@@ -161,6 +162,7 @@ def verdict(path: Path) -> str:
             found = first_break(store.read_all()) or first_break(store.read("run/r"))
             store.append([batch("r", 603, completed("a"))])
             store.runs(name="job"), store.inbox(), store.members(), store.load_snapshot("run/r")
+            store.cached("key"), store.runs(statuses=[PipelineStatus.RUNNING])
         finally:
             store.close()
     except LogError as error:
