@@ -20,7 +20,6 @@ from ..events.errors import (
     LogCorrupt,
     LogError,
     LogUnavailable,
-    RunConflict,
     RunNotFound,
 )
 from ..events.machines import PipelineStatus
@@ -33,7 +32,18 @@ from .core.decide import decide, settle
 from .live import LiveRun, Owner, Waiter
 from .logger import logger
 from .model import Given
-from .requests import LEASE, Submission, Unfinished, claim_by, member, told_to, unfinished
+from .requests import (
+    LEASE,
+    Submission,
+    Unfinished,
+    check_same,
+    claim_by,
+    is_signal,
+    member,
+    read_control,
+    told_to,
+    unfinished,
+)
 from .result import PipelineFuture, result_of
 
 if TYPE_CHECKING:
@@ -43,14 +53,6 @@ LOOK_INTERVAL = 0.1
 """Seconds between two looks for what other processes have written."""
 
 ACTIVE = [status for status in PipelineStatus if status.active]
-_control = msgspec.json.Decoder(c.Control)
-
-
-def _is_signal(command: bytes) -> bool:
-    try:
-        return isinstance(_control.decode(command), c.Signal)
-    except msgspec.MsgspecError:  # of a newer version; nobody here can do it
-        return False
 
 
 class _Followed(msgspec.Struct, frozen=True):
@@ -100,13 +102,13 @@ class Ownership:
         """Take part in the run of this id, if there is one."""
         live = self._loop.runs.get(submission.run_id)
         if live is not None and live.submission is not None:  # perhaps not committed yet
-            self._compare(live.submission.event, submission)
+            check_same(live.submission.event, submission)
             live.waiters.append(waiter)
             return True
         row = self._store.run(submission.run_id)
         if row is None:
             return False
-        self._compare(self._submitted(row), submission)
+        check_same(self._submitted(row), submission)
         if live is not None:
             live.waiters.append(waiter)
         elif row.status.finished:
@@ -119,16 +121,6 @@ class Ownership:
             if row.status is PipelineStatus.STOPPED:
                 self._decide(live, c.Resume(), submission.actor)
         return True
-
-    @staticmethod
-    def _compare(before: PipelineSubmitted, submission: Submission) -> None:
-        asked = submission.event
-        if (before.identity, before.data) != (asked.identity, asked.data):
-            what = "definition" if before.identity != asked.identity else "input"
-            raise RunConflict(
-                f"run {submission.run_id} exists with another {what}; choose another run_id, "
-                "or give the same pipeline and data to join it"
-            )
 
     def _submitted(self, row: RunRow) -> PipelineSubmitted:
         event = to_event(next(self._store.read(row.stream)))
@@ -155,7 +147,7 @@ class Ownership:
         events = decide(run, claim_by(owner.id), self._loop.now)
         if not run.status.active:  # what was asked of it before it ended is void, but for signals
             mine = (item for item in self._store.inbox() if item.stream == run.stream)
-            self._loop.taken.extend(item.id for item in mine if not _is_signal(item.command))
+            self._loop.taken.extend(item.id for item in mine if not is_signal(item.command))
         live = LiveRun(run, owner, run.state.epoch + 1, handlers)
         self._adopt(live)
         self._loop.record(live, events)
@@ -310,7 +302,7 @@ class Ownership:
                     self._loop.taken.append(item.id)  # too late, whoever was to read it
                 continue
             try:
-                self._decide(live, _control.decode(item.command), item.actor)
+                self._decide(live, read_control(item.command), item.actor)
             except (c.Refused, msgspec.MsgspecError) as error:
                 logger().warning("a command was refused", run=live.run.run_id, reason=str(error))
             self._loop.taken.append(item.id)

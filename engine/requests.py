@@ -11,11 +11,12 @@ from typing import Any
 import msgspec
 
 from ..events.definition import PipelineDefinition
+from ..events.errors import RunConflict
 from ..events.pipeline import PipelineSubmitted
 from ..events.step import StepReused
 from ..events.store import Member
 from ..projections.run import Run
-from .core.commands import Claim
+from .core.commands import Claim, Control, Signal
 from .failure import Answers
 from .model import Given
 
@@ -32,6 +33,17 @@ class Submission(msgspec.Struct, frozen=True):
     actor: str
     reused: Sequence[StepReused] = ()
     """Outputs of another run that this one begins with."""
+
+
+def check_same(before: PipelineSubmitted, submission: Submission) -> None:
+    """Raises RunConflict if the run of this id was submitted with another definition or input."""
+    asked = submission.event
+    if (before.identity, before.data) != (asked.identity, asked.data):
+        what = "definition" if before.identity != asked.identity else "input"
+        raise RunConflict(
+            f"run {submission.run_id} exists with another {what}; choose another run_id, "
+            "or give the same pipeline and data to join it"
+        )
 
 
 class Unfinished(msgspec.Struct, frozen=True):
@@ -62,6 +74,22 @@ LEASE = 15.0
 def member(owner_id: str, now: int) -> Member:
     """An owner in this process, as the log knows it from ``now`` (ns) on."""
     return Member(owner_id, os.uname().nodename, os.getpid(), now + int(LEASE * 1e9))
+
+
+_control = msgspec.json.Decoder(Control)
+
+
+def read_control(command: bytes) -> Control:
+    """A command that was sent through the inbox. Raises MsgspecError."""
+    return _control.decode(command)
+
+
+def is_signal(command: bytes) -> bool:
+    """Whether it is a signal; what nobody here understands is none."""
+    try:
+        return isinstance(read_control(command), Signal)
+    except msgspec.MsgspecError:
+        return False
 
 
 class told_to:

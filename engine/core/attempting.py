@@ -148,7 +148,7 @@ def suspend(run: Run, command: c.Suspend, now: int) -> list[Event]:
         name, command.attempt, command.key, round(command.duration, 6), due, signal
     )
     kept = run.state.signals.get(signal or "")
-    if kept:
+    if kept and signal not in run.state.awaiting:  # else it is for those, when the run goes on
         return [event, s.StepWoken(name, command.key, signal, kept[0])]
     return [event]
 

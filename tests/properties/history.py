@@ -95,7 +95,7 @@ class History:
             elif isinstance(event, p.SignalReceived):
                 self.signals.setdefault(event.name, []).append(event.value)
             elif isinstance(event, s.StepStarted):
-                self._started(event)
+                self._started(event, envelope.at)
             elif isinstance(event, s.StepQueued):
                 self._queued(event)
             elif isinstance(event, s.StepSkipped) and not event.attempt:
@@ -222,8 +222,9 @@ class History:
         self.queued.remove(event.step)
         self.failed[event.step] = event.error
 
-    def _started(self, event: s.StepStarted) -> None:
+    def _started(self, event: s.StepStarted, at: int) -> None:
         step = self.steps[event.step]
+        assert self.deadline is None or at < self.deadline, "nothing starts after the deadline"
         self._could_start(event.step)
         assert event.attempt == self.attempts.get(event.step, 0) + 1, "attempts rise one by one"
         assert [not version for version in event.inputs] == [

@@ -11,6 +11,7 @@ from semantica.pipeline.engine.core.effects import (
     Execute,
     Interrupt,
     Wake,
+    Watch,
     outstanding,
 )
 from semantica.pipeline.events.definition import PipelineDefinition
@@ -119,6 +120,11 @@ class Shell:
     def timers(self) -> list[Wake]:
         return [effect for effect in outstanding(self.run) if isinstance(effect, Wake)]
 
+    def is_late(self) -> bool:
+        """Whether the timer of the deadline fires."""
+        watched = [effect for effect in outstanding(self.run) if isinstance(effect, Watch)]
+        return any(effect.deadline <= self.now for effect in watched)
+
     def alarms(self) -> list[Alarm]:
         """Of steps that are suspended until some time."""
         return [effect for effect in outstanding(self.run) if isinstance(effect, Alarm)]
@@ -139,6 +145,8 @@ class Shell:
         if self.status is PipelineStatus.ROLLING_BACK:
             state = self.run.state
             return state.undo[-1:] if may_start(self.run) and state.undo_at <= self.now else []
+        if self.is_late():
+            return []
         if not may_start(self.run):
             return self.queued() if goes_on(self.run) else []
         first = self.run.next_ready()

@@ -142,6 +142,8 @@ class Core(RuleBasedStateMachine):
                 self.start(chance.choice(startable), chance)
             elif flights:
                 self.finish(*chance.choice(flights), chance)
+            elif self.shell.is_late() and chance.random() < 0.5:
+                self.shell.turn(c.Expire())
             elif self.shell.alarms() and chance.random() < 0.5:
                 self.ring(chance.choice(self.shell.alarms()))
             elif self.shell.wanted() and chance.random() < 0.5:
@@ -372,6 +374,8 @@ class Core(RuleBasedStateMachine):
             shell.turn(outcomes(i, attempt)[5 if cancelling else 0])
         elif shell.startable():
             shell.turn(c.Start(shell.startable()[0], "worker"))
+        elif shell.is_late():
+            shell.turn(c.Expire())
         elif shell.timers():
             shell.now = min(timer.due for timer in shell.timers())
         elif shell.alarms():
