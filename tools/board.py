@@ -54,6 +54,7 @@ WORDS = {
     "compensation_failed": "not undone",
 }
 """What people call some of the states: all that is pending waits, some of it in a queue."""
+_UNDONE = (StepStatus.COMPENSATED, StepStatus.COMPENSATION_FAILED)
 
 
 class Bar:
@@ -152,10 +153,12 @@ def _header(store: Store, run: Run, now: Progress) -> Iterator[RenderableType]:
 def run_bar(run: Run) -> Bar:
     """How many steps are in which state, as a bar."""
     state = run.state
-    settled = state.completed + len(state.failed) + state.skipped + state.cancelled
-    rest = len(state.steps) - settled - len(state.running)
+    undone = sum(step.status in _UNDONE for step in state.steps)
+    undoing = sum(step.status is StepStatus.COMPENSATING for step in state.steps)
+    rest = state.unfinished - len(state.running) + undoing
     return Bar([
-        (state.completed, "green", "━"), (state.skipped, "yellow", "━"),
+        (state.completed - undone - undoing, "green", "━"), (undone, "yellow", "┄"),
+        (state.skipped, "yellow", "━"),
         (len(state.failed) + state.cancelled, "red", "x"),
         (len(state.running), "cyan", "╍"), (rest, DIM, "─"),
     ])  # fmt: skip
@@ -188,7 +191,7 @@ def _hint(store: Store, now: Progress, *, lost: bool) -> str:
     if lost:
         go_on = command("recover", now.run_id, log=store.location)
         return clean(f"nobody executes it; go on with: {go_on}")
-    if now.status in ("paused", "stopped", "failed"):
+    if now.status in ("paused", "stopped", "failed", "rollback_failed"):
         return clean(f"go on with: {command('resume', now.run_id, log=store.location)}")
     return ""
 
