@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypeGuard, TypeVar
 
 import msgspec
 
@@ -28,6 +28,8 @@ from .context import (
 from .core.commands import Cancelled, Command, Complete, Fail, Skip, Suspend, Yield
 from .model import Given, Handler, rebuild_step
 from .steps import registry
+
+B = TypeVar("B", bound=BaseException)
 
 RETRY_WRITE = 0.5
 """Seconds between two tries to write an output that the disk refuses."""
@@ -69,21 +71,13 @@ nothing is recorded then, and the attempt counts as interrupted."""
 
 
 def carry_out(attempt: Attempt, report: Report, release: Callable[[], None]) -> None:
-    """Run the handler and report how it ended, exactly once; never raises.
+    """Run the handler and report how it ended, exactly once; never raises, whatever the handler
+    raises and returns.
 
     An ``async def`` handler is only begun here: it goes on in the process's asyncio loop, and
     ``release`` is called, since it needs no worker while it waits.
     """
     began = _Beginning()
-    try:
-        result = _call(attempt)
-    except BaseException as error:
-        # Also SystemExit and the like: a handler must not be able to take its worker down.
-        report(began.failed(attempt, error))
-        return
-    if not inspect.iscoroutine(result):
-        report(began.returned(attempt, result))
-        return
 
     def ended(result: Any, error: BaseException | None) -> None:
         began.cpu = None  # many attempts share the loop's thread
@@ -92,10 +86,21 @@ def carry_out(attempt: Attempt, report: Report, release: Callable[[], None]) -> 
         else:
             report(began.returned(attempt, result))
 
-    from .coroutines import run  # asyncio is slow to import
+    try:
+        result = _call(attempt)
+        awaited = inspect.iscoroutine(result)
+        if awaited:
+            from .coroutines import run  # asyncio is slow to import
 
-    run(result, attempt.context, ended)
-    release()
+            run(result, attempt.context, ended)
+    except BaseException as error:
+        # Also SystemExit and the like: a handler must not be able to take its worker down.
+        report(began.failed(attempt, error))
+        return
+    if awaited:
+        release()
+    else:
+        report(began.returned(attempt, result))
 
 
 class _Beginning:
@@ -117,19 +122,24 @@ class _Beginning:
             return self.failed(attempt, error)
 
     def failed(self, attempt: Attempt, error: BaseException) -> Command:
-        if isinstance(error, AttemptYielded):
+        if _is(error, AttemptYielded):
             return Yield(attempt.step, attempt.number, time.perf_counter() - self._at)
-        if isinstance(error, AttemptSuspended):
+        if _is(error, AttemptSuspended):
             spent = time.perf_counter() - self._at
             return Suspend(
                 attempt.step, attempt.number, error.key, spent, error.seconds, error.signal
             )
-        if isinstance(error, AttemptSkipped):
+        if _is(error, AttemptSkipped):
             return Skip(attempt.step, attempt.number)
-        if isinstance(error, AttemptCancelled) and attempt.context.was_cancelled:
+        if _is(error, AttemptCancelled) and attempt.context.was_cancelled:
             return Cancelled(attempt.step, attempt.number, "cooperative")
         duration = time.perf_counter() - self._at
         return failed(attempt, error, duration)
+
+
+def _is(error: BaseException, kind: type[B]) -> TypeGuard[B]:
+    """By its type alone: its ``__class__`` may be a property that raises."""
+    return issubclass(type(error), kind)
 
 
 def failed(attempt: Attempt, error: BaseException, duration: float) -> Fail:
@@ -151,9 +161,9 @@ def _call(attempt: Attempt) -> Any:
     if attempt.instead is not None:
         return attempt.instead(step, partial(_input, attempt), attempt.context)
     handler, when = registry.resolve(step), registry.condition(step)
-    data = _input(attempt)
-    if when is not None and not _holds(when, data):
+    if when is not None and not _holds(when, _input(attempt)):
         raise AttemptSkipped
+    data = _input(attempt)
     if handler is None:
         if attempt.strict:
             raise HandlerNotFound(f"step {step.name!r}: {registry.missing(step.step_type)}")
@@ -166,6 +176,8 @@ def _holds(when: Handler, data: Any) -> bool:
     if inspect.iscoroutine(answer):
         answer.close()
         raise TypeError("a condition (when=) must not be async: it is not waited for")
+    if inspect.isgenerator(answer) or inspect.isasyncgen(answer):
+        raise TypeError("a condition (when=) must return its answer, not yield it")
     return bool(answer)
 
 
@@ -174,7 +186,8 @@ def _may_unpickle(attempt: Attempt) -> bool:
 
 
 def _input(attempt: Attempt) -> Any:
-    """A decoding of its own for every attempt: what a handler does to it touches nobody else."""
+    """A decoding of its own for every condition and handler: what one does to it touches no
+    other."""
     inputs = attempt.inputs
     if isinstance(inputs, Value):
         return decode(inputs, attempt.artifacts, allow_pickle=attempt.allow_pickle)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
+from ..events.arguments import shown
 from ..events.errors import HandlerNotFound, UnreadableValue
 from .annotations import Configurations
 from .conditions import is_sendable
 from .findings import Finding
 from .model import Given, Handler, Pipeline, PipelineStep, find_handler, handler_reference
 from .shape import Hints
-from .wellformed import has_names, is_reference, label, short
+from .wellformed import has_names, is_reference, label
 
 Known = Callable[[PipelineStep], bool]
 _Problem = tuple[str, str]
@@ -104,7 +105,7 @@ class Handlers:
         if not isinstance(kind, str) or self._known(step):
             return []
         mend = hint(kind) or "; register one with @step(...) or give handler="
-        said = f"passes its input through: no handler for type {short(kind)}{mend}"
+        said = f"passes its input through: no handler for type {shown(kind)}{mend}"
         return [("no_handler", said)]
 
 
