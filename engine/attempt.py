@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, TypeGuard, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -17,7 +17,7 @@ from ..events.codec import Value, decode, encode
 from ..events.definition import RetryPolicy, StepDefinition
 from ..events.errors import HandlerNotFound, LogUnavailable
 from . import binding
-from .classify import Rule, describe
+from .classify import Rule, describe, is_a
 from .context import (
     AttemptCancelled,
     AttemptSkipped,
@@ -28,8 +28,6 @@ from .context import (
 from .core.commands import Cancelled, Command, Complete, Fail, Skip, Suspend, Yield
 from .model import Given, Handler, rebuild_step
 from .steps import registry
-
-B = TypeVar("B", bound=BaseException)
 
 RETRY_WRITE = 0.5
 """Seconds between two tries to write an output that the disk refuses."""
@@ -122,24 +120,19 @@ class _Beginning:
             return self.failed(attempt, error)
 
     def failed(self, attempt: Attempt, error: BaseException) -> Command:
-        if _is(error, AttemptYielded):
+        if is_a(error, AttemptYielded):
             return Yield(attempt.step, attempt.number, time.perf_counter() - self._at)
-        if _is(error, AttemptSuspended):
+        if is_a(error, AttemptSuspended):
             spent = time.perf_counter() - self._at
             return Suspend(
                 attempt.step, attempt.number, error.key, spent, error.seconds, error.signal
             )
-        if _is(error, AttemptSkipped):
+        if is_a(error, AttemptSkipped):
             return Skip(attempt.step, attempt.number)
-        if _is(error, AttemptCancelled) and attempt.context.was_cancelled:
+        if is_a(error, AttemptCancelled) and attempt.context.was_cancelled:
             return Cancelled(attempt.step, attempt.number, "cooperative")
         duration = time.perf_counter() - self._at
         return failed(attempt, error, duration)
-
-
-def _is(error: BaseException, kind: type[B]) -> TypeGuard[B]:
-    """By its type alone: its ``__class__`` may be a property that raises."""
-    return issubclass(type(error), kind)
 
 
 def failed(attempt: Attempt, error: BaseException, duration: float) -> Fail:

@@ -13,7 +13,7 @@ import re
 import traceback
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeGuard, TypeVar
 
 import msgspec
 
@@ -32,6 +32,7 @@ from ..events.errors import (
 from ..events.references import resolve_reference
 from ..events.values import ErrorInfo, ErrorSeverity
 
+B = TypeVar("B", bound=BaseException)
 T = TypeVar("T")
 
 MAX_TEXT = 20_000
@@ -112,20 +113,19 @@ _TRANSIENT_WORDS = (
 def classify(error: BaseException, rules: Sequence[Rule] = ()) -> Classification:
     """Classify by the rules, the last one first; then by system error number, by type and by words
     of the message."""
-    kind = type(error)
     for rule in reversed(rules):
         if rule.fits(error):
             return rule.classification
-    if issubclass(kind, ItemsFailed) and error.errors:
+    if is_a(error, ItemsFailed) and error.errors:
         worst = max(error.errors.values(), key=lambda one: _RANKS[one.severity])
         again = any(one.retryable for one in error.errors.values())
         return Classification(worst.category, worst.severity, again)
-    if issubclass(kind, OSError) and error.errno in _FULL:
+    if is_a(error, OSError) and error.errno in _FULL:
         return Classification("resource", CRITICAL, False)
-    if issubclass(kind, OSError) and error.errno in _NETWORK:
+    if is_a(error, OSError) and error.errno in _NETWORK:
         return Classification("network", MEDIUM, True)
     for types, classification in _BY_TYPE:
-        if issubclass(kind, types):
+        if issubclass(type(error), types):
             return classification
     told = text_of(error).lower()
     if any(word in told for word in _TRANSIENT_WORDS):
@@ -138,6 +138,11 @@ def is_retryable(error: BaseException, kind: Classification, policy: RetryPolicy
     if policy is not None and policy.retryable_errors is not None:
         return _is_one_of(error, policy.retryable_errors)
     return kind.retryable
+
+
+def is_a(error: BaseException, kind: type[B]) -> TypeGuard[B]:
+    """As ``isinstance``, by its type alone: its ``__class__`` may be a property that raises."""
+    return issubclass(type(error), kind)
 
 
 def describe(
@@ -299,11 +304,14 @@ def _guarded(read: Callable[[], T], otherwise: Callable[[BaseException], T]) -> 
         return otherwise(broken)
 
 
-_CAUSE = BaseException.__cause__.__get__
-_CONTEXT = BaseException.__context__.__get__
-_SUPPRESSED = BaseException.__suppress_context__.__get__
-_TRACEBACK = BaseException.__traceback__.__get__
-"""What a class of the user's may have made something else of."""
+def _own(name: str) -> Callable[[BaseException], Any]:
+    """Reads an attribute of exceptions of which a class of the user's may have made another one."""
+    read: Callable[[BaseException], Any] = vars(BaseException)[name].__get__
+    return read
+
+
+_CAUSE, _CONTEXT = _own("__cause__"), _own("__context__")
+_SUPPRESSED, _TRACEBACK = _own("__suppress_context__"), _own("__traceback__")
 
 _ENGINE = __name__.rpartition(".")[0]
 
@@ -312,6 +320,7 @@ __all__ = [
     "Rule",
     "classify",
     "describe",
+    "is_a",
     "recorded_error",
     "text_of",
     "traceback_of",

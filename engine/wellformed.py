@@ -7,8 +7,6 @@ from difflib import get_close_matches
 from typing import Any
 from unicodedata import category
 
-import msgspec
-
 from ..events.arguments import MAX_SECONDS, shown
 from ..events.definition import RetryPolicy
 from .findings import SHOWN, Finding
@@ -19,6 +17,19 @@ MAX_NAME = 255
 
 MAX_AMOUNT = 1e12
 """Of a resource."""
+
+
+def unsound(pipeline: Pipeline) -> Iterator[Finding]:
+    """What is among the steps of a pipeline, or in their place, without being a step."""
+    steps = pipeline.steps
+    if not isinstance(steps, list | tuple):
+        message = f"the steps must be a list of PipelineStep, not {shown(steps)}"
+        yield Finding("invalid_steps", message)
+        return
+    for number, step in enumerate(steps, 1):
+        if not isinstance(step, PipelineStep):
+            message = f"step number {number} must be a PipelineStep, not {shown(step)}"
+            yield Finding("invalid_steps", message)
 
 
 def names_in(items: Any) -> list[str]:
@@ -79,6 +90,9 @@ def _name_problem(name: Any) -> str | None:
 
 def options(pipeline: Pipeline) -> Iterator[Finding]:
     """Each option is of its type, and within its range."""
+    if not has_names(pipeline.metadata):
+        message = f"the metadata must be a dict with text as keys, not {shown(pipeline.metadata)}"
+        yield Finding("invalid_option", message)
     level = pipeline.parallelism
     if level is not None and not (_is_int(level) and 1 <= level < 2**63):
         message = f"the parallelism {shown(level)} must be a whole number from 1, or None"
@@ -114,7 +128,8 @@ def _step_problems(step: PipelineStep) -> Iterator[str]:
             yield f"the handler {shown(step.handler)} must be 'module:name' or a callable"
     elif step.handler is not None and not callable(step.handler):
         yield f"the handler {shown(step.handler)} is not callable"
-    yield from _retry_problems(step.retry)
+    if step.retry is not None and not isinstance(step.retry, RetryPolicy):
+        yield f"retry must be a RetryPolicy, not {shown(step.retry)}"
     yield from _resource_problems(step.resources)
 
 
@@ -136,22 +151,14 @@ def is_reference(text: str) -> bool:
 
 def has_names(config: Any) -> bool:
     """Whether a configuration is a dict with text as keys."""
-    return isinstance(config, dict) and all(isinstance(key, str) for key in config)
+    return isinstance(config, dict) and all(map(_is_text, config))
 
 
-def _retry_problems(retry: Any) -> Iterator[str]:
-    if not isinstance(retry, RetryPolicy):
-        if retry is not None:
-            yield f"retry must be a RetryPolicy, not {shown(retry)}"
-        return
-    fields = msgspec.structs.asdict(retry)
-    try:
-        msgspec.convert(fields, RetryPolicy)
-    except msgspec.ValidationError as error:
-        yield f"the retry policy: {error}"
-    for name, value in fields.items():
-        if isinstance(value, int | float) and not value < 2**63:
-            yield f"retry.{name} must be finite, and less than 2**63"
+def _is_text(key: Any) -> bool:
+    """Whether a key is text that JSON can hold: no half of a surrogate pair."""
+    if not isinstance(key, str):
+        return False
+    return key.isascii() or key.encode(errors="ignore").decode() == key
 
 
 def _is_int(value: Any) -> bool:

@@ -7,11 +7,11 @@ written or read, it would be an error of the log.
 from __future__ import annotations
 
 import operator
-from math import isfinite
 from numbers import Real
 from typing import Any, TypeVar
 
 E = TypeVar("E", TypeError, ValueError)
+K = TypeVar("K")
 
 MAX_SECONDS = 1e9
 """Of a delay or timeout: 31 years; clocks and waits take no much larger figure."""
@@ -51,9 +51,10 @@ def number(what: str, value: Any, least: float = 0.0, most: float = MAX_SECONDS)
     wanted = f"a number from {least:g} to {most:g}"
     if isinstance(value, bool) or not isinstance(value, Real):
         raise fault(TypeError, what, wanted, value)
-    if not (least <= value <= most and isfinite(value)):
+    plain: float = value if type(value) is int else float(value)  # type: ignore[comparison-overlap]
+    if not least <= plain <= most:  # nor is NaN
         raise fault(ValueError, what, wanted, value)
-    return value if type(value) is int else float(value)
+    return plain
 
 
 def flag(what: str, value: Any) -> bool:
@@ -70,7 +71,7 @@ def word(what: str, value: Any) -> str:
     return text
 
 
-def instance(what: str, value: Any, kind: type | tuple[type, ...], wanted: str) -> Any:
+def instance(what: str, value: Any, kind: type[K], wanted: str) -> K:
     """An object of a class, which messages call ``wanted``. Raises TypeError."""
     if not isinstance(value, kind):
         raise fault(TypeError, what, wanted, value)

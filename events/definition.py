@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from .arguments import number, shown, whole
+from .arguments import fault, number, shown, whole
 from .references import reference_of
 
 
@@ -56,7 +56,7 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         # Text is as good as a strategy, and a number of NumPy's as one of Python's.
         checked: dict[str, Any] = {
             "max_retries": whole("RetryPolicy.max_retries", self.max_retries, 0),
-            "strategy": RetryStrategy(self.strategy),
+            "strategy": _strategy(self.strategy),
             "jitter": number("RetryPolicy.jitter", self.jitter, most=1.0),
             "retryable_errors": _names_of(self.retryable_errors),
         }
@@ -66,6 +66,14 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
             checked["max_elapsed"] = number("RetryPolicy.max_elapsed", self.max_elapsed)
         for name, value in checked.items():
             msgspec.structs.force_setattr(self, name, value)
+
+
+def _strategy(strategy: Any) -> RetryStrategy:
+    try:
+        return RetryStrategy(strategy)
+    except ValueError:
+        known = " or ".join(map(repr, map(str, RetryStrategy)))
+        raise fault(ValueError, "RetryPolicy.strategy", known, strategy) from None
 
 
 def _names_of(errors: Any) -> tuple[str, ...] | None:
