@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+from ..events.arguments import instance
 from ..events.directory import RunRow
 from ..events.envelope import Envelope
 from ..events.errors import AmbiguousRun, RunNotFound
@@ -80,10 +81,12 @@ class Queries(ABC):
         """The run that is meant by an id or a name.
 
         Raises:
+            TypeError: It is no text.
             RunNotFound: None.
             AmbiguousRun: ``for_control``, and several active runs have this name.
         """
         store = self._open().store
+        instance("pipeline_id", pipeline_id, str, "the id of a run, or the name of its pipeline")
         self._catch_up()
         row = store.run(pipeline_id)
         if row is not None:

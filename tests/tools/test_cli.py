@@ -164,7 +164,7 @@ def test_handlers_may_write_and_log(shell):
         (["run", "what ever"], "names no pipeline"),
         (["run", SUMS, "--set", "addd.value=1"], "did you mean 'add'?"),
         (["run", SUMS, "--set", "one=1"], "step.key=value"),
-        (["run", SUMS, "--set", "one.cache=1"], "cannot be set"),
+        (["run", SUMS, "--set", "one.deadline=1"], "cannot be set"),
         (["run", SUMS, "--data", "{"], "--data is not JSON"),
         (["run", SUMS, "--data", "@none.json"], "cannot read none.json"),
         (["run", SUMS, "--path", "none"], "none is not a folder"),
