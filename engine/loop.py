@@ -123,7 +123,7 @@ class Loop:
         self.now = self.clock.now()
         for message in messages:
             self._call(message)
-        self.timers.fire_due()
+        self.timers.fire_due(self.now)
         self.ownership.look_around()
         for live in list(self._touched.values()):
             if live.run.state.deadline:  # nothing more starts after it
@@ -175,8 +175,12 @@ class Loop:
                 worker = owner.backend.acquire()
                 if worker is None:
                     break
-                if not self._start_one(owner, worker):
-                    owner.backend.release(worker)
+                started = False
+                try:
+                    started = self._start_one(owner, worker)
+                finally:
+                    if not started:
+                        owner.backend.release(worker)
         self.hungry.clear()
 
     def _queue(self, live: LiveRun) -> None:
@@ -315,6 +319,14 @@ class Loop:
         logger().warning("a run was taken over by another owner", reason=str(refusal))
         self._drop(live)
         self.post(partial(self.ownership.follow_lost, live))  # in a turn, and commit, of its own
+
+    def notice_losses(self, owner: Owner) -> None:
+        """Let runs go that others took over while the owner seemed dead; a run in which nothing
+        happens would not notice it by a refused append."""
+        for live in list(owner.runs.values()):
+            row = self.store.run(live.run.run_id)
+            if row is not None and row.epoch > live.epoch and not live.pending:
+                self._lose(live, AppendRefused(row.stream, f"epoch {row.epoch} has begun"))
 
     def _give_run_up(self, live: LiveRun, error: Exception) -> None:
         """Something is wrong with this run alone; it can be recovered from the log."""

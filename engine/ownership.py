@@ -290,6 +290,7 @@ class Ownership:
                 joined = member(owner.id, now)
                 self._store.join(joined)
                 owner.expires = joined.expires
+                self._loop.post(partial(self._loop.notice_losses, owner))
 
     def _read_inbox(self) -> None:
         for item in self._store.inbox():
