@@ -19,6 +19,10 @@ ENDS_ATTEMPT = {
     "StepInterrupted",
     "StepCancelled",
     "StepSkipped",
+    "StepSuspended",
+    "StepCompensated",
+    "StepCompensationFailed",
+    "StepCompensationRetryScheduled",
 }
 
 
@@ -47,8 +51,10 @@ def check_history(envelopes: list[Envelope]) -> None:
         assert envelope.epoch >= epoch, "an epoch fell"
         epoch = envelope.epoch
         event: Any = to_event(envelope)
-        if envelope.type == "StepStarted":
-            assert event.step not in completed, f"completed step {event.step} started again"
+        if envelope.type in ("StepStarted", "StepCompensationStarted"):
+            undoes = envelope.type == "StepCompensationStarted"
+            started = "undone before it was completed" if undoes else "started when completed"
+            assert (event.step in completed) == undoes, f"{event.step} was {started}"
             assert event.step not in open_attempts, f"two attempts of {event.step} at once"
             assert event.attempt == attempts[event.step] + 1, "attempts must count up"
             attempts[event.step] = open_attempts[event.step] = event.attempt

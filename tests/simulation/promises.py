@@ -39,6 +39,8 @@ class Chronicle(History):
         """Replayed."""
         self.digest = GENESIS
         self.actors: set[str] = set()
+        self.senders: set[str] = set()
+        """Of signals: each of them sends one."""
         self.statuses: set[str] = set()
         self.deadline = submitted.deadline
         self.late = False
@@ -67,6 +69,9 @@ class Chronicle(History):
             assert self.digest == envelope.digest, "the chain of digests is broken"
             event = to_event(envelope)
             self.actors.add(envelope.actor)
+            if isinstance(event, p.SignalReceived):
+                assert envelope.actor not in self.senders, "a signal was received twice"
+                self.senders.add(envelope.actor)
             self._look(event, envelope)
             self.run.apply(
                 event, version=envelope.version, at=envelope.at, epoch=envelope.epoch

@@ -63,8 +63,8 @@ def pipeline(chance: Random, name: str) -> PipelineDefinition:
 
 
 def submission(world: World, run_id: str, engine: str, definition: PipelineDefinition) -> Submission:
-    """A run that somebody asks for by an id of their own; the rest is drawn from the id."""
-    chance = Random(f"{run_id} {definition.name}")
+    """A run that somebody asks for."""
+    chance = world.chance
     answers = FailureHandler().answers()
     event = submitted(
         definition,

@@ -350,6 +350,8 @@ class Simulation:
         else:
             ending = self.chance.choices(list(ENDINGS), list(ENDINGS.values()))[0]
             holds = self.chance.random() < 0.7
+            if job.attempt.context._asked_back and self.chance.random() < 0.4:
+                ending = "hands back"
         given = play(job, ending, holds)
         if given is not None:
             self.compare(job, given)
@@ -527,7 +529,7 @@ class Simulation:
             assert not process.loop.runs
             free, size = len(process.team._free), process.team.max_workers
             assert free == size, f"of {size} workers of {process.name} {free} are free"
-        living = {process.name for process in self.processes if not process.view.gone}
+        living = {process.name for process in self.processes}
         assert not self.stock.held_by(living), "something is still held"
         for run_id, chronicle in self.chronicles.items():
             replayed = load_run(store, run_id, snapshots=False).state
@@ -553,7 +555,7 @@ WEIGHTS = {
     "close": 0.4,
     "set_clock": 1,
 }
-CONTROLS = {c.Pause: 4, c.Resume: 6, c.Stop: 2, c.Cancel: 0.6}
+CONTROLS = {c.Pause: 4, c.Resume: 6, c.Stop: 2, c.Cancel: 1.5}
 
 
 class _Log:

@@ -117,8 +117,6 @@ class View:
         self._foreign = False
         self.others: list[View] = []
         """The views of all processes."""
-        self.gone = False
-        """The log was beyond use once; what had been written just then, its process cannot know."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)  # what only reads
@@ -144,7 +142,6 @@ class View:
         elif fate == "crash before":
             raise Crash
         elif fate in ("fails", "log gone"):
-            self.gone = self.gone or fate == "log gone"
             raise LogUnavailable("the disk is full", transient=fate == "fails")
 
     def _changed(self) -> None:
