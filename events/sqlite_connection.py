@@ -123,6 +123,29 @@ class Connection:
                 raise
             self._checkpoint_if_due(connection)
 
+    @contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """Another connection, for one long read that holds up nobody. Raises LogError.
+
+        It has a commit lock of its own, so that it can outlive this connection: while it opens or
+        closes, nobody commits, nor carries the WAL over.
+        """
+        self._check_process()
+        lock = FileLock(beside(self.path, "-lock"))
+        try:
+            with explained(self.location), lock:
+                connection = sqlite3.connect(
+                    self.path, timeout=self._timeout, isolation_level=None, check_same_thread=False
+                )
+                connection.execute("PRAGMA wal_autocheckpoint = 0")
+            try:
+                yield connection
+            finally:
+                with explained(self.location), lock:
+                    connection.close()
+        finally:
+            lock.close()
+
     def _check_process(self) -> None:
         """Before the lock, which another thread may have held at the fork: for ever, here."""
         if os.getpid() != self._pid:
