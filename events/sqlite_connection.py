@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +23,8 @@ CHECKPOINT_BYTES = 8 * 2**20
 """Length of the write-ahead log at which it is carried over into the database."""
 CHECK_EVERY = 32
 """Commits between two looks at that length."""
+CHECKPOINT_PATIENCE = 0.1
+"""Seconds that carrying it over waits for readers, while nobody can commit; a backup reads long."""
 
 
 class Connection:
@@ -162,11 +164,11 @@ class Connection:
         except FileNotFoundError:
             return
         if size > CHECKPOINT_BYTES:
-            try:
+            # If it fails, the commit is safe in the WAL all the same; the next check tries again.
+            with suppress(sqlite3.OperationalError):
+                connection.execute(f"PRAGMA busy_timeout = {CHECKPOINT_PATIENCE * 1000:.0f}")
                 connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
-            except sqlite3.OperationalError:
-                # The commit has happened and is safe in the WAL; the next check tries again.
-                return
+            connection.execute(f"PRAGMA busy_timeout = {self._timeout * 1000:.0f}")
 
     @property
     def closed(self) -> bool:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +26,14 @@ from semantica.pipeline import (
     Pipeline,
     PipelineStep,
 )
-from semantica.pipeline.events.sqlite import SqliteStore
+from semantica.pipeline.events.sqlite import BUSY_TIMEOUT, SqliteStore
+from semantica.pipeline.events.sqlite_connection import (
+    CHECK_EVERY,
+    CHECKPOINT_BYTES,
+    Connection,
+    beside,
+)
+from semantica.pipeline.events.step import StepProgressed
 from semantica.pipeline.events.store import Store
 
 
@@ -163,6 +173,42 @@ def test_copies_made_while_engines_and_processes_append(
     assert sorted(runs) == runs and len(set(runs)) > 1, "the copies were made on the way"
     for number, expected in enumerate(runs):
         assert check_copy(tmp_path / f"copy-{number}.db") == expected
+
+
+def test_what_begins_and_ends_while_the_copy_is_made(
+    engine: ExecutionEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run before the snapshot and one after it, once the copy is under way."""
+    snapshot = Connection.snapshot
+
+    @contextmanager
+    def between(self: Connection) -> Iterator[sqlite3.Connection]:
+        engine.execute_pipeline(pipeline(1), 1)
+        with snapshot(self) as connection:
+            yield connection
+        engine.execute_pipeline(pipeline(2), 2)
+
+    monkeypatch.setattr(Connection, "snapshot", between)
+    made = engine.backup(tmp_path / "copy.db")
+    assert made.runs == 1 and check_copy(Path(made.path)) == 1
+    assert made.artifacts == 2, "also what is named only later"
+
+
+def test_commits_do_not_wait_for_a_long_read(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "a.db", durability="off")
+    store.append([opening("r")])
+    text = "x" * 2**18
+    with store._connection.snapshot() as reading:
+        reading.execute("BEGIN")
+        reading.execute("SELECT count(*) FROM events").fetchone()
+        begun = time.monotonic()
+        for version in range(3, 3 + 2 * CHECK_EVERY):
+            assert store.append([batch("r", version, StepProgressed("a", 1, 0.0, None, text))]) == [
+                None
+            ]
+        assert beside(store.path, "-wal").stat().st_size > CHECKPOINT_BYTES, "a checkpoint was due"
+        assert time.monotonic() - begun < BUSY_TIMEOUT
+    store.close()
 
 
 def test_what_is_there_is_not_replaced(engine: ExecutionEngine, tmp_path: Path) -> None:
