@@ -275,3 +275,14 @@ def test_every_command_explains_itself():
 def test_the_samples_run(shell, sample, monkeypatch):
     monkeypatch.setattr(shell, "folder", ROOT)
     assert shell.json("run", f"tools/samples/pipelines/{sample}")["success"]
+
+
+def test_a_log_is_copied(shell):
+    shell("run", SUMS)
+    made = shell.json("backup", "copies/one.db")
+    assert (made["runs"], made["artifacts"]) == (1, 0)
+    assert made["events"] == len(shell("events", "--json").stdout.splitlines())
+    copied = shell("status", "--log", made["path"]).stdout
+    assert copied.splitlines()[0] == shell("status").stdout.splitlines()[0]
+    assert "1 runs" in shell("backup", "copies/two.db").stdout
+    assert "one.db exists; name a new file" in shell.error("backup", "copies/one.db")
