@@ -144,12 +144,12 @@ class SqliteStore:
     def cached(self, key: str) -> Envelope | None:
         with self._reading() as connection:
             found = connection.execute(
-                f"SELECT {_ENVELOPE} FROM events WHERE type = 'StepCompleted' "
+                f"SELECT {ENVELOPE} FROM events WHERE type = 'StepCompleted' "
                 "AND encoding = 'json' "
                 "AND json_extract(payload, '$.cache') = ? ORDER BY position DESC LIMIT 1",
                 (key,),
             ).fetchone()
-        return _to_envelope(found) if found else None
+        return to_envelope(found) if found else None
 
     # -- directory ---------------------------------------------------------------------------
 
