@@ -13,7 +13,13 @@ import signal
 import sys
 from typing import Any
 
-from semantica.pipeline import Context, ExecutionEngine, FallbackHandler, Pipeline, PipelineStep, RetryPolicy
+from semantica.pipeline import (
+    Context,
+    ExecutionEngine,
+    Pipeline,
+    PipelineStep,
+    RetryPolicy,
+)
 from semantica.pipeline.events.sqlite import SqliteStore
 
 RUN_ID = "boundary"

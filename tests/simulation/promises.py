@@ -22,9 +22,16 @@ from semantica.pipeline.events.machines import PIPELINE_TABLE
 from semantica.pipeline.events.upcasters import Event, to_event
 from semantica.pipeline.projections.run import Run
 
-AT_REST = (
-    "pending paused stopped completed failed cancelled rolled_back rollback_failed".split()
-)
+AT_REST = [
+    "pending",
+    "paused",
+    "stopped",
+    "completed",
+    "failed",
+    "cancelled",
+    "rolled_back",
+    "rollback_failed",
+]
 SAYINGS = (s.StepProgressed, s.StepCheckpointed, s.StepItemCompleted, s.StepItemFailed)
 
 
@@ -73,9 +80,7 @@ class Chronicle(History):
                 assert envelope.actor not in self.senders, "a signal was received twice"
                 self.senders.add(envelope.actor)
             self._look(event, envelope)
-            self.run.apply(
-                event, version=envelope.version, at=envelope.at, epoch=envelope.epoch
-            )
+            self.run.apply(event, version=envelope.version, at=envelope.at, epoch=envelope.epoch)
             self.statuses.add(str(self.run.status))
             assert self.status == self.run.status
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
+from simulation.world import SECOND, World
+
 from semantica.pipeline.engine import stock
 from semantica.pipeline.engine.failure import FailureHandler
 from semantica.pipeline.engine.pool import Draft
@@ -12,7 +14,6 @@ from semantica.pipeline.engine.requests import Submission
 from semantica.pipeline.engine.submission import submitted
 from semantica.pipeline.events import resource as r
 from semantica.pipeline.events.definition import PipelineDefinition, RetryPolicy, StepDefinition
-from simulation.world import SECOND, World
 
 HERE = "simulation.workers"
 CAPACITY = {"slots": 2.0, "room": 3.0}
@@ -62,7 +63,9 @@ def pipeline(chance: Random, name: str) -> PipelineDefinition:
     return PipelineDefinition(name, tuple(steps))
 
 
-def submission(world: World, run_id: str, engine: str, definition: PipelineDefinition) -> Submission:
+def submission(
+    world: World, run_id: str, engine: str, definition: PipelineDefinition
+) -> Submission:
     """A run that somebody asks for."""
     chance = world.chance
     answers = FailureHandler().answers()

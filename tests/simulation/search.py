@@ -14,7 +14,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from simulation.simulator import Simulation, simulate, stage
+from simulation.simulator import Simulation, simulate
+from simulation.stage import stage
 
 
 def main() -> int:
@@ -63,7 +64,9 @@ def show(seed: int) -> int:
             for e in simulation.world.store.read_all():
                 at = (e.at - 1_700_000_000 * 10**9) / 1e9
                 told = e.payload.decode()[:100]
-                print(f"{at:9.2f} {e.stream:14} {e.version:3} e{e.epoch} {e.actor:12} {e.type} {told}")
+                print(
+                    f"{at:9.2f} {e.stream:14} {e.version:3} e{e.epoch} {e.actor:12} {e.type} {told}"
+                )
     return 0
 
 
