@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from properties.history import History
 from properties.ledger import Ledger
+from simulation.reading import History
 
 from semantica.pipeline.events import pipeline as p
 from semantica.pipeline.events import resource as r

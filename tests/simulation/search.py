@@ -14,7 +14,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from simulation.simulator import Simulation, simulate, stage
+from simulation.simulator import Simulation, simulate
+from simulation.stage import stage
 
 
 def main() -> int:

@@ -9,136 +9,37 @@ them. After every move all promises are checked; in the end there is peace, and 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import contextmanager
 from functools import partial
-from types import SimpleNamespace
 from typing import Any
-from unittest import mock
 
 from simulation import scenario
-from simulation.promises import Chronicle, Stock
-from simulation.workers import ENDINGS, Job, Team, play
-from simulation.world import SECOND, Closing, Crash, Hands, View, World
+from simulation.process import POOL, Broken, Process
+from simulation.stage import stage
+from simulation.watch import Watch
+from simulation.workers import ENDINGS, Job, play
+from simulation.world import SECOND, Crash, View, World
 
-from semantica.pipeline.engine import attempt, live, loop, ownership, pool, stock, writing
-from semantica.pipeline.engine.attempt import Attempt
-from semantica.pipeline.engine.context import AttemptCancelled
 from semantica.pipeline.engine.core import commands as c
-from semantica.pipeline.engine.failure import FailureHandler
-from semantica.pipeline.engine.live import Owner, Waiter
-from semantica.pipeline.engine.loop import Loop
-from semantica.pipeline.engine.requests import Submission
+from semantica.pipeline.engine.live import Waiter
 from semantica.pipeline.engine.result import PipelineFuture
-from semantica.pipeline.events.codec import decode, encode
-from semantica.pipeline.events.errors import (
-    AppendRefused,
-    EngineClosed,
-    LogUnavailable,
-    RunNotFound,
-)
-from semantica.pipeline.events.machines import PIPELINE_TABLE, PipelineStatus
-from semantica.pipeline.events.resource import Ordering
-from semantica.pipeline.projections import catchup
-from semantica.pipeline.projections.catchup import load_run
+from semantica.pipeline.events.codec import encode
 
-POOL = "shop"
 MOVES = 120
 RUNS = 3
 ROUNDS = 400
 """Of peace, in which every run has to end."""
-EXCUSES = (AppendRefused, EngineClosed, LogUnavailable, RunNotFound, c.Refused)
-"""Answers that somebody may get."""
 
 
-class Broken(AssertionError):
-    """A promise was broken, or the engine has broken down."""
-
-
-class _Supply:
-    """What an owner has of resources: the pool in the log, and no machine."""
-
-    pool, ordering = POOL, Ordering.PRIORITY
-
-    def __init__(self, loop: Loop) -> None:
-        self._loop = loop
-
-    def attach(self, owner: Owner) -> _Supply:
-        return self
-
-    def prepare(self) -> None:
-        self._loop.grants.pool(POOL)
-
-
-class Process:
-    """An engine's loop, which has its turns when it is told to."""
-
-    def __init__(self, world: World, name: str, executes: Callable[[Attempt], bool]) -> None:
-        skew = 0 if world.steady else world.chance.randint(-5, 5) * SECOND
-        self.name = name
-        self.view = View(world)
-        self.loop = Loop(self.view, Hands(world, skew))
-        self.loop.closing = Closing(world)  # type: ignore[assignment]
-        self.team = Team(world.chance.randint(1, 4), executes)
-        self.owner = Owner(
-            name,
-            self.team,
-            FailureHandler(),
-            _Supply(self.loop),  # type: ignore[arg-type]
-            executor="thread",
-            strict=False,
-            cancel_grace=2.0,
-        )
-        self.loop.owners[name] = self.owner
-        self.wakes_at = 0
-        """While it is stopped: when it goes on."""
-        self.busy = False
-        """It is in a turn."""
-        self.closing = False
-
-    def turn(self) -> None:
-        """What the loop's thread does."""
-        messages = self.loop._mailbox.collect(0)
-        assert messages is not None
-        self.busy, before = True, list(self.loop.runs.values())
-        try:
-            self.loop.turn(messages)
-        except LogUnavailable as error:
-            self.loop._fail_all(error)
-        finally:
-            self.busy = False
-        for live_run in filter(self.loop.holds, before):
-            state = live_run.run.state
-            late = state.deadline is not None and self.loop.now >= state.deadline
-            if late and (state.status, "PipelineDeadlineExceeded") in PIPELINE_TABLE:
-                raise Broken(f"run {live_run.run.run_id} goes on after its deadline")
-
-
-class Simulation:
+class Simulation(Watch):
     """See the module."""
 
     def __init__(self, seed: int) -> None:
-        self.seed = seed
-        self.world = World(seed)
-        self.chance = self.world.chance
+        super().__init__(World(seed))
         self.world.meanwhile = self.others_go_on
-        self.processes: list[Process] = []
         self.names = 0
-        self.chronicles: dict[str, Chronicle] = {}
-        self.stock = Stock(self.world.steady)
-        self.position = 0
-        self.executed: dict[tuple[str, str, int], str] = {}
-        """By whom every attempt was executed."""
-        self.submissions: dict[str, Submission] = {}
-        self.results: list[tuple[Process, PipelineFuture]] = []
-        self.asked: list[tuple[Process, Future[Any], Callable[[], None]]] = []
-        """What was asked, and what must be so once it has been answered."""
         self.signals = 0
-        self.marks: dict[tuple[str, str, str], Any] = {}
-        """Checkpoints that have been acknowledged."""
-        self.moves = 0
-        self.steps = 0
 
     # -- the whole ---------------------------------------------------------------------------
 
@@ -159,7 +60,6 @@ class Simulation:
 
     def move(self) -> None:
         """Something happens."""
-        self.moves += 1
         kinds = list(WEIGHTS)
         kind = self.chance.choices(kinds, list(WEIGHTS.values()))[0]
         getattr(self, kind)()
@@ -303,30 +203,7 @@ class Simulation:
     def ask(self, process: Process, reply: Future[Any], told: Callable[[], None]) -> None:
         self.asked.append((process, reply, told))
 
-    def is_known(self, run_id: str, command: Any, actor: str) -> None:
-        """What was acknowledged is in the history or on its way, unless it changes nothing."""
-        chronicle = self.chronicles[run_id]
-        if isinstance(command, c.Signal):
-            inbox = {item.actor for item in self.world.store.inbox()}
-            over = chronicle.run.status.finished or "stopped" in chronicle.statuses
-            assert actor in chronicle.actors | inbox or over, f"a signal of {actor} was lost"
-
     # -- workers -----------------------------------------------------------------------------
-
-    def execute(self, attempt: Attempt) -> bool:
-        """A worker gets an attempt; returns whether it will hang."""
-        self.read_on()
-        context = attempt.context
-        key = context.run_id, context.step, attempt.number
-        chronicle = self.chronicles[context.run_id]
-        assert key not in self.executed, f"{key} is executed twice"
-        assert key[1:] in chronicle.started, f"{key} is executed before it is recorded"
-        self.executed[key] = f"epoch {chronicle.started[key[1:]][0]}"
-        undone = chronicle.status in ("rolling_back", "rolled_back", "rollback_failed")
-        for (run_id, step, name), value in self.marks.items():
-            if (run_id, step) == key[:2] and not undone and step not in chronicle.completed:
-                assert context.checkpoints[name] == value, "a checkpoint was lost"
-        return self.chance.random() < 0.08
 
     def jobs(self) -> list[tuple[Process, Job]]:
         free = self.free()
@@ -341,7 +218,6 @@ class Simulation:
             return
         process, job = self.chance.choice(jobs)
         process.team.jobs.remove(job)
-        self.steps += 1
         if self.world.peace:
             ending, holds = "returns", True
         else:
@@ -352,23 +228,6 @@ class Simulation:
         given = play(job, ending, holds)
         if given is not None:
             self.compare(job, given)
-
-    def compare(self, job: Job, given: Any) -> None:
-        """A handler gets what its dependencies gave, as it is recorded."""
-        context = job.attempt.context
-        _, inputs = self.chronicles[context.run_id].started[context.step, job.attempt.number]
-        artifacts = self.world.store.artifacts
-        if not isinstance(inputs, dict):
-            assert given == decode(inputs, artifacts), "what is undone is not what was done"
-            return
-        recorded = {name: decode(value, artifacts) for name, value in inputs.items()}
-        step = self.chronicles[context.run_id].steps[context.step]
-        if not step.dependencies:
-            assert given == context.run_id, "a root gets the run's data"
-        elif len(step.dependencies) == 1:
-            assert [given] == list(recorded.values())
-        else:
-            assert given == recorded
 
     def speak(self) -> None:
         """A handler saves a checkpoint, records an item, or says how far it is."""
@@ -399,78 +258,6 @@ class Simulation:
         told = partial(self.is_saved, context.run_id, context.step, what, key, said, value)
         self.ask(process, said, told)
         process.loop.post(partial(context.journal._answer, command, said))  # type: ignore[attr-defined]
-
-    def is_saved(
-        self, run_id: str, step: str, what: str, key: str, said: Future[bool], value: Any
-    ) -> None:
-        chronicle = self.chronicles[run_id]
-        if not said.result():
-            return  # it was told that it is too late
-        if what == "checkpoint":
-            assert chronicle.checkpoints[step, key] == value, "an acknowledged checkpoint is lost"
-            self.marks[run_id, step, key] = value
-        else:
-            assert (step, key) in chronicle.items, "an acknowledged item is lost"
-
-    # -- checks ------------------------------------------------------------------------------
-
-    def read_on(self) -> None:
-        """Read what is new in the log, event by event."""
-        fresh = list(self.world.store.read_all(self.position))
-        for envelope in fresh:
-            kind, _, name = envelope.stream.partition("/")
-            if kind == "resource":
-                self.stock.read((envelope,))
-                continue
-            if name not in self.chronicles:
-                definition = self.submissions[name].definition
-                self.chronicles[name] = Chronicle(name, definition, envelope)
-            self.chronicles[name].follow([envelope])
-        self.position += len(fresh)
-
-    def check(self) -> None:
-        """All that always holds."""
-        self.read_on()
-        for run_id, chronicle in self.chronicles.items():
-            row = self.world.store.run(run_id)
-            state = chronicle.run.state
-            assert row is not None
-            assert (row.status, row.owner, row.epoch) == (state.status, state.owner, state.epoch)
-            assert chronicle.in_flight == {
-                chronicle.run.graph.name(i): number for i, number in state.running.items()
-            }
-        for process in self.processes:
-            if not process.busy:
-                self.compare_states(process)
-        self.hear_answers()
-
-    def compare_states(self, process: Process) -> None:
-        for live_run in process.loop.runs.values():
-            replayed = self.chronicles[live_run.run.run_id].run.state
-            known = live_run.run.state
-            assert not live_run.pending and live_run.recorded == known.version
-            if known.version == replayed.version:
-                assert known == replayed, "the live state differs from the replayed one"
-            else:
-                assert live_run.epoch < replayed.epoch, "somebody else has written to the run"
-
-    def hear_answers(self) -> None:
-        waiting = []
-        for process, reply, told in self.asked:
-            if not reply.done():
-                waiting.append((process, reply, told))
-            elif reply.exception() is None:
-                told()
-            elif not isinstance(reply.exception(), (*EXCUSES, AttemptCancelled)):
-                raise Broken("a strange answer") from reply.exception()
-        self.asked = waiting
-        for _, future in self.results:
-            if future.done() and future.exception() is None:
-                status = future.result().status
-                assert status.finished or status is PipelineStatus.STOPPED
-                assert status in self.chronicles[future.run_id].statuses, "a made-up result"
-            elif future.done() and not isinstance(future.exception(), EXCUSES):
-                raise Broken("a strange result") from future.exception()
 
     # -- the end -----------------------------------------------------------------------------
 
@@ -514,27 +301,6 @@ class Simulation:
                     if waited.signal is not None and waited.due is None:
                         self.say(run_id, c.Signal, waited.signal)
 
-    def check_the_end(self) -> None:
-        store = self.world.store
-        for process, future in self.results:
-            if process in self.processes:
-                told = f"who waits for {future.run_id} at {process.name} was forgotten"
-                assert future.done(), told
-        for process, _, _ in self.asked:
-            assert process not in self.processes, "a question was not answered"
-        for process in self.processes:
-            assert not process.loop.runs
-            free, size = len(process.team._free), process.team.max_workers
-            assert free == size, f"of {size} workers of {process.name} {free} are free"
-        living = {process.name for process in self.processes}
-        assert not self.stock.held_by(living), "something is still held"
-        for run_id, chronicle in self.chronicles.items():
-            replayed = load_run(store, run_id, snapshots=False).state
-            assert replayed == load_run(store, run_id).state == chronicle.run.state
-        rows = store.runs()
-        store.rebuild()
-        assert store.runs() == rows, "the directory cannot be rebuilt"
-
 
 WEIGHTS = {
     "turn": 40,
@@ -553,39 +319,6 @@ WEIGHTS = {
     "set_clock": 1,
 }
 CONTROLS = {c.Pause: 4, c.Resume: 6, c.Stop: 2, c.Cancel: 1.5}
-
-
-class _Log:
-    """The engine's own log: what it calls an exception is one."""
-
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        return lambda *args, **fields: None
-
-    def exception(self, said: str, **fields: Any) -> None:
-        import sys
-
-        error = sys.exc_info()[1]
-        if not isinstance(error, LogUnavailable):
-            raise Broken(said) from error
-
-
-@contextmanager
-def stage() -> Iterator[None]:
-    """Everything that would differ from run to run stands still."""
-    still = SimpleNamespace(perf_counter=lambda: 0.0, thread_time=lambda: 0.0)
-    before = random.getstate()
-    with (
-        mock.patch.multiple(catchup, SNAPSHOT_EVENTS=15),
-        mock.patch.multiple(pool, SNAPSHOT_EVENTS=20, logger=_Log),
-        mock.patch.multiple(loop, logger=_Log, peak_memory=lambda: 1.0),
-        mock.patch.object(attempt, "time", still),
-        mock.patch.object(ownership, "logger", _Log),
-        mock.patch.object(writing, "logger", _Log),
-        mock.patch.object(live, "logger", _Log),
-        mock.patch.object(stock, "logger", _Log),
-    ):
-        yield
-    random.setstate(before)
 
 
 def simulate(seed: int) -> Simulation:

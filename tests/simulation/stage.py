@@ -1,0 +1,48 @@
+"""The stage of a simulation: whatever would differ from run to run stands still."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+from simulation.process import Broken
+
+from semantica.pipeline.engine import attempt, live, loop, ownership, pool, stock, writing
+from semantica.pipeline.events.errors import LogUnavailable
+from semantica.pipeline.projections import catchup
+
+
+class _Log:
+    """The engine's own log: what it calls an exception is one."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *args, **fields: None
+
+    def exception(self, said: str, **fields: Any) -> None:
+        error = sys.exc_info()[1]
+        if not isinstance(error, LogUnavailable):
+            raise Broken(said) from error
+
+
+@contextmanager
+def stage() -> Iterator[None]:
+    """Everything that would differ from run to run stands still."""
+    still = SimpleNamespace(perf_counter=lambda: 0.0, thread_time=lambda: 0.0)
+    before = random.getstate()
+    with (
+        mock.patch.multiple(catchup, SNAPSHOT_EVENTS=15),
+        mock.patch.multiple(pool, SNAPSHOT_EVENTS=20, logger=_Log),
+        mock.patch.multiple(loop, logger=_Log, peak_memory=lambda: 1.0),
+        mock.patch.object(attempt, "time", still),
+        mock.patch.object(ownership, "logger", _Log),
+        mock.patch.object(writing, "logger", _Log),
+        mock.patch.object(live, "logger", _Log),
+        mock.patch.object(stock, "logger", _Log),
+    ):
+        yield
+    random.setstate(before)
