@@ -15,7 +15,6 @@ from ..events.codec import Value
 from ..events.definition import StepDefinition
 from ..events.errors import LogCorrupt
 from ..events.machines import PipelineStatus, StepStatus
-from ..events.pipeline import SignalReceived
 from ..events.upcasters import Event
 from ..projections.progress import progress
 from ..projections.run import Run
@@ -177,10 +176,11 @@ class LiveRun:
         for event in events:
             version = self.run.state.version + 1
             self.run.apply(event, version=version, at=now, epoch=self.epoch)
+            name = getattr(event, "step", None)
             if type(event).__name__.startswith("Pipeline"):
                 self.all_touched = True
-            elif not isinstance(event, SignalReceived):  # whom it wakes has an event of its own
-                self.touched.add(index[event.step])
+            elif name is not None:  # a signal has none: whom it wakes has an event of its own
+                self.touched.add(index[name])
         if self.pending and self.pending[-1][0] == actor:
             self.pending[-1][1].extend(events)
         else:

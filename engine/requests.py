@@ -81,7 +81,8 @@ _control = msgspec.json.Decoder(Control)
 
 def read_control(command: bytes) -> Control:
     """A command that was sent through the inbox. Raises MsgspecError."""
-    return _control.decode(command)
+    control: Control = _control.decode(command)
+    return control
 
 
 def is_signal(command: bytes) -> bool:
