@@ -17,9 +17,9 @@ from typing import Any
 
 import msgspec
 
+from ..events.arguments import shown
 from .binding import Misfit, name_of, plan, schema_of, settle
 from .model import Handler
-from .wellformed import short
 
 _REMEMBERED = 1024
 """Handlers that are kept at once."""
@@ -91,7 +91,7 @@ class _Signature:
         wanted = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
         problem, _, place = refusal.partition(" - at ")
         inside = f" ({problem} at {place})" if place else _also(value, members)
-        return f"{key}={short(value)}: it should be {wanted}{inside}"
+        return f"{key}={shown(value)}: it should be {wanted}{inside}"
 
 
 def _names_around(handler: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from ..events.codec import Value, decode, encode
 from ..events.definition import RetryPolicy, StepDefinition
 from ..events.errors import HandlerNotFound, LogUnavailable
 from . import binding
-from .classify import Rule, describe
+from .classify import Rule, describe, is_a
 from .context import (
     AttemptCancelled,
     AttemptSkipped,
@@ -69,21 +69,13 @@ nothing is recorded then, and the attempt counts as interrupted."""
 
 
 def carry_out(attempt: Attempt, report: Report, release: Callable[[], None]) -> None:
-    """Run the handler and report how it ended, exactly once; never raises.
+    """Run the handler and report how it ended, exactly once; never raises, whatever the handler
+    raises and returns.
 
     An ``async def`` handler is only begun here: it goes on in the process's asyncio loop, and
     ``release`` is called, since it needs no worker while it waits.
     """
     began = _Beginning()
-    try:
-        result = _call(attempt)
-    except BaseException as error:
-        # Also SystemExit and the like: a handler must not be able to take its worker down.
-        report(began.failed(attempt, error))
-        return
-    if not inspect.iscoroutine(result):
-        report(began.returned(attempt, result))
-        return
 
     def ended(result: Any, error: BaseException | None) -> None:
         began.cpu = None  # many attempts share the loop's thread
@@ -92,10 +84,21 @@ def carry_out(attempt: Attempt, report: Report, release: Callable[[], None]) -> 
         else:
             report(began.returned(attempt, result))
 
-    from .coroutines import run  # asyncio is slow to import
+    try:
+        result = _call(attempt)
+        awaited = inspect.iscoroutine(result)
+        if awaited:
+            from .coroutines import run  # asyncio is slow to import
 
-    run(result, attempt.context, ended)
-    release()
+            run(result, attempt.context, ended)
+    except BaseException as error:
+        # Also SystemExit and the like: a handler must not be able to take its worker down.
+        report(began.failed(attempt, error))
+        return
+    if awaited:
+        release()
+    else:
+        report(began.returned(attempt, result))
 
 
 class _Beginning:
@@ -117,16 +120,16 @@ class _Beginning:
             return self.failed(attempt, error)
 
     def failed(self, attempt: Attempt, error: BaseException) -> Command:
-        if isinstance(error, AttemptYielded):
+        if is_a(error, AttemptYielded):
             return Yield(attempt.step, attempt.number, time.perf_counter() - self._at)
-        if isinstance(error, AttemptSuspended):
+        if is_a(error, AttemptSuspended):
             spent = time.perf_counter() - self._at
             return Suspend(
                 attempt.step, attempt.number, error.key, spent, error.seconds, error.signal
             )
-        if isinstance(error, AttemptSkipped):
+        if is_a(error, AttemptSkipped):
             return Skip(attempt.step, attempt.number)
-        if isinstance(error, AttemptCancelled) and attempt.context.was_cancelled:
+        if is_a(error, AttemptCancelled) and attempt.context.was_cancelled:
             return Cancelled(attempt.step, attempt.number, "cooperative")
         duration = time.perf_counter() - self._at
         return failed(attempt, error, duration)
@@ -151,9 +154,9 @@ def _call(attempt: Attempt) -> Any:
     if attempt.instead is not None:
         return attempt.instead(step, partial(_input, attempt), attempt.context)
     handler, when = registry.resolve(step), registry.condition(step)
-    data = _input(attempt)
-    if when is not None and not _holds(when, data):
+    if when is not None and not _holds(when, _input(attempt)):
         raise AttemptSkipped
+    data = _input(attempt)
     if handler is None:
         if attempt.strict:
             raise HandlerNotFound(f"step {step.name!r}: {registry.missing(step.step_type)}")
@@ -166,6 +169,8 @@ def _holds(when: Handler, data: Any) -> bool:
     if inspect.iscoroutine(answer):
         answer.close()
         raise TypeError("a condition (when=) must not be async: it is not waited for")
+    if inspect.isgenerator(answer) or inspect.isasyncgen(answer):
+        raise TypeError("a condition (when=) must return its answer, not yield it")
     return bool(answer)
 
 
@@ -174,7 +179,8 @@ def _may_unpickle(attempt: Attempt) -> bool:
 
 
 def _input(attempt: Attempt) -> Any:
-    """A decoding of its own for every attempt: what a handler does to it touches nobody else."""
+    """A decoding of its own for every condition and handler: what one does to it touches no
+    other."""
     inputs = attempt.inputs
     if isinstance(inputs, Value):
         return decode(inputs, attempt.artifacts, allow_pickle=attempt.allow_pickle)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from ..events.arguments import shown
 from ..events.errors import nearest
 from .model import Handler
 
@@ -66,7 +67,7 @@ def plan(handler: Handler) -> Plan:
 def _plan(handler: Handler) -> Plan:
     try:
         parameters = inspect.signature(handler).parameters.values()
-    except (ValueError, TypeError):  # some built-ins
+    except Exception:  # some built-ins have none; and a __signature__ may raise anything
         return Plan({}, frozenset(), False, None, opaque=True)
     positional: dict[str, Any] = {}
     named, required, takes_any = set[str](), [], False
@@ -159,7 +160,7 @@ def _missing(handler: Handler, shape: Plan, keys: Collection[str]) -> Iterator[M
 
 def name_of(handler: Handler) -> str:
     """How messages call a handler."""
-    return getattr(handler, "__qualname__", None) or repr(handler)
+    return getattr(handler, "__qualname__", None) or shown(handler)
 
 
 def call(handler: Handler, *, step: Any, data: Any, context: Any) -> Any:

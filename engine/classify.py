@@ -1,4 +1,9 @@
-"""From an exception to what is recorded of it: kind, severity, and whether a retry may help."""
+"""From an exception to what is recorded of it: kind, severity, and whether a retry may help.
+
+An exception is an object of the user's: its text, its attributes and even its ``__class__`` may
+raise anything when they are asked for. So it is judged by its type, and what is read of it is read
+by the methods of ``BaseException`` itself, or under guard: :func:`describe` never raises.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +11,9 @@ import ast
 import errno
 import re
 import traceback
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, NamedTuple, TypeGuard, TypeVar
 
 import msgspec
 
@@ -26,6 +32,9 @@ from ..events.errors import (
 )
 from ..events.references import resolve_reference
 from ..events.values import ErrorInfo, ErrorSeverity
+
+B = TypeVar("B", bound=BaseException)
+T = TypeVar("T")
 
 MAX_TEXT = 20_000
 """Most characters of a message or traceback that are recorded; the middle is left out."""
@@ -51,7 +60,7 @@ class Rule(msgspec.Struct, frozen=True):
         """Whether the rule is about this error."""
         if self.kind is not None:
             return _is_one_of(error, (self.kind,))
-        return self.pattern is not None and self.pattern.search(_message(error)) is not None
+        return self.pattern is not None and self.pattern.search(text_of(error)) is not None
 
 
 LOW, MEDIUM, HIGH, CRITICAL = ErrorSeverity
@@ -78,12 +87,15 @@ _BY_TYPE = (
         (AssertionError, RecursionError, SystemExit),
         Classification("programming", HIGH, False),
     ),
+    ((KeyboardInterrupt, GeneratorExit), Classification("interrupted", HIGH, False)),
     (
         (ValueError, LookupError, ArithmeticError),
         Classification("data", MEDIUM, False),
     ),
     ((FileNotFoundError, PermissionError), Classification("input", MEDIUM, False)),
 )
+_UNKNOWN = Classification("unknown", MEDIUM, True)
+"""What nothing is known of may pass: it is worth another attempt."""
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NETWORK = {
     errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.ETIMEDOUT,
@@ -102,25 +114,25 @@ _TRANSIENT_WORDS = (
 
 def classify(error: BaseException, rules: Sequence[Rule] = ()) -> Classification:
     """Classify by the rules, the last one first; then by system error number, by type and by words
-    of the message. What nothing is known of may pass: it is worth another attempt."""
+    of the message."""
     for rule in reversed(rules):
         if rule.fits(error):
             return rule.classification
-    if isinstance(error, ItemsFailed) and error.errors:
+    if is_a(error, ItemsFailed) and error.errors:
         worst = max(error.errors.values(), key=lambda one: _RANKS[one.severity])
         again = any(one.retryable for one in error.errors.values())
         return Classification(worst.category, worst.severity, again)
-    if isinstance(error, OSError) and error.errno in _FULL:
+    if is_a(error, OSError) and error.errno in _FULL:
         return Classification("resource", CRITICAL, False)
-    if isinstance(error, OSError) and error.errno in _NETWORK:
+    if is_a(error, OSError) and error.errno in _NETWORK:
         return Classification("network", MEDIUM, True)
     for types, classification in _BY_TYPE:
-        if isinstance(error, types):
+        if issubclass(type(error), types):
             return classification
-    told = _message(error).lower()
+    told = text_of(error).lower()
     if any(word in told for word in _TRANSIENT_WORDS):
         return Classification("transient", MEDIUM, True)
-    return Classification("unknown", MEDIUM, True)
+    return _UNKNOWN
 
 
 def is_retryable(error: BaseException, kind: Classification, policy: RetryPolicy | None) -> bool:
@@ -130,22 +142,55 @@ def is_retryable(error: BaseException, kind: Classification, policy: RetryPolicy
     return kind.retryable
 
 
+def is_a(error: BaseException, kind: type[B]) -> TypeGuard[B]:
+    """As ``isinstance``, by its type alone: its ``__class__`` may be a property that raises."""
+    return issubclass(type(error), kind)
+
+
 def describe(
     error: BaseException, policy: RetryPolicy | None = None, rules: Sequence[Rule] = ()
 ) -> ErrorInfo:
-    """What is recorded of ``error``."""
-    classification = classify(error, rules)
-    kind = type(error)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else _qualified(kind)
+    """What is recorded of ``error``. Never raises, whatever the error does."""
+    classification = _guarded(lambda: classify(error, rules), lambda _: _UNKNOWN)
     return ErrorInfo(
-        type=name,
-        message=_message(error),
+        type=_qualified(type(error)).removeprefix("builtins."),
+        message=text_of(error),
         category=classification.category,
         severity=classification.severity,
-        retryable=is_retryable(error, classification, policy),
-        traceback=_clean("".join(traceback.format_exception(_without_own_frames(error)))),
+        retryable=_guarded(
+            lambda: is_retryable(error, classification, policy), lambda _: classification.retryable
+        ),
+        traceback=traceback_of(error),
         causes=tuple(_causes(error)),
     )
+
+
+def text_of(error: BaseException) -> str:
+    """Its message. Never raises."""
+    # A __str__ that raises must not hide the error itself.
+    return _guarded(
+        lambda: _clean(str(error)), lambda broken: f"(its __str__ raised {type(broken).__name__})"
+    )
+
+
+def traceback_of(error: BaseException) -> str:
+    """As Python prints it, the chain of causes included, from the handler on: how the engine called
+    it helps nobody. Never raises."""
+    frames = _TRACEBACK(error)
+    while frames is not None and _is_ours(frames):
+        frames = frames.tb_next
+
+    def whole() -> str:
+        if frames is not None:
+            BaseException.with_traceback(error, frames)
+        return _clean("".join(traceback.format_exception(error)))
+
+    def alone(broken: BaseException) -> str:
+        places = "".join(traceback.format_tb(frames))
+        note = f"(could not be described further: that raised {type(broken).__name__})"
+        return _clean(f"{places}{_qualified(type(error))}: {text_of(error)}\n{note}\n")
+
+    return _guarded(whole, alone)
 
 
 def timed_out(attempt: int, seconds: float, how: str, said: str) -> ErrorInfo:
@@ -183,7 +228,7 @@ def _of_class(kind: type[Exception], message: str) -> Exception | None:
     try:
         error = kind.__new__(kind, text)  # its __init__ may want what was not recorded
         return error if _clean(str(error)) == message else None
-    except Exception:  # so may its __new__ and __str__
+    except BaseException:  # so may its __new__ and __str__, and raise whatever they like
         return None
 
 
@@ -214,7 +259,7 @@ def _is_one_of(error: BaseException, references: tuple[str, ...]) -> bool:
             kind = resolve_reference(reference)
         except UnreadableValue:  # an error cannot be of a class that is not to be had here
             continue
-        if isinstance(kind, type) and isinstance(error, kind):
+        if isinstance(kind, type) and issubclass(type(error), kind):
             return True
     return False
 
@@ -222,41 +267,63 @@ def _is_one_of(error: BaseException, references: tuple[str, ...]) -> bool:
 def _causes(error: BaseException) -> list[str]:
     causes: list[str] = []
     seen = {id(error)}
-    following = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    following = _CAUSE(error) or (None if _SUPPRESSED(error) else _CONTEXT(error))
     while following is not None and id(following) not in seen and len(causes) < 20:
         seen.add(id(following))
-        causes.append(f"{_qualified(type(following))}: {_message(following)}")
-        following = following.__cause__ or following.__context__
+        causes.append(f"{_qualified(type(following))}: {text_of(following)}")
+        following = _CAUSE(following) or _CONTEXT(following)
     return causes
 
 
-def _without_own_frames(error: BaseException) -> BaseException:
-    """Start the traceback at the handler: how the engine called it helps nobody."""
-    frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_globals.get("__name__", "").startswith(_ENGINE):
-        frames = frames.tb_next
-    return error.with_traceback(frames) if frames is not None else error
+def _is_ours(frames: TracebackType) -> bool:
+    return str(frames.tb_frame.f_globals.get("__name__")).startswith(_ENGINE)
 
 
 def _qualified(kind: type[BaseException]) -> str:
+    return _guarded(lambda: _clean(_named(kind)), lambda _: "(an exception without a name)")
+
+
+def _named(kind: type[BaseException]) -> str:
+    if not isinstance(kind.__module__, str):
+        return kind.__qualname__
     module = kind.__module__.replace("__mp_main__", "__main__")  # as a worker process calls it
     return f"{module}.{kind.__qualname__}"
 
 
-def _message(error: BaseException) -> str:
-    try:
-        return _clean(str(error))
-    except Exception as broken:  # a __str__ that raises must not hide the error itself
-        return f"(its __str__ raised {type(broken).__name__})"
-
-
 def _clean(text: str) -> str:
     """Text that JSON can hold, of bounded length."""
+    text = str.encode(text, "utf-8", "backslashreplace").decode()
     if len(text) > MAX_TEXT:
         text = f"{text[: MAX_TEXT // 2]}\n... cut ...\n{text[-MAX_TEXT // 2 :]}"
-    return text.encode("utf-8", "backslashreplace").decode()
+    return text
 
+
+def _guarded(read: Callable[[], T], otherwise: Callable[[BaseException], T]) -> T:
+    """What ``read`` gives; when it raises, even a SystemExit, what is said of that."""
+    try:
+        return read()
+    except BaseException as broken:
+        return otherwise(broken)
+
+
+def _own(name: str) -> Callable[[BaseException], Any]:
+    """Reads an attribute of exceptions of which a class of the user's may have made another one."""
+    read: Callable[[BaseException], Any] = vars(BaseException)[name].__get__
+    return read
+
+
+_CAUSE, _CONTEXT = _own("__cause__"), _own("__context__")
+_SUPPRESSED, _TRACEBACK = _own("__suppress_context__"), _own("__traceback__")
 
 _ENGINE = __name__.rpartition(".")[0]
 
-__all__ = ["Classification", "Rule", "classify", "describe", "recorded_error"]
+__all__ = [
+    "Classification",
+    "Rule",
+    "classify",
+    "describe",
+    "is_a",
+    "recorded_error",
+    "text_of",
+    "traceback_of",
+]

@@ -2,79 +2,137 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
-from inspect import iscoroutinefunction
+from typing import NamedTuple
 
+from ..events.arguments import shown
 from ..events.errors import HandlerNotFound
+from .binding import name_of
 from .findings import Finding
+from .handlers import Handlers, is_sendable
 from .model import Given, Handler, Pipeline, PipelineStep, handler_reference
-from .wellformed import is_reference
+from .undo import GIVEN
+from .wellformed import is_reference, label
+
+_Problem = tuple[str, str]
+"""The beginning of a finding's code, and its message."""
 
 
-def conditions(pipeline: Pipeline, executor: str = "thread") -> Iterator[Finding]:
-    """What is wrong, or worth a word, about ``when`` and ``compensate`` of each step.
+class _Role(NamedTuple):
+    """What a function is to a step."""
 
-    Args:
-        executor: How steps are executed that do not say so.
-    """
+    option: str
+    name: str
+    receives: str
+    """What it is called with."""
+    awaited: bool
+    """It may be async."""
+    given: tuple[str, ...] = ()
+    """Parameters that are filled besides, if it has them."""
+
+
+_CONDITION = _Role("when", "condition", "the step's input", awaited=False)
+_COMPENSATION = _Role("compensate", "compensation", "the step's output", awaited=True, given=GIVEN)
+
+
+def conditions(pipeline: Pipeline, handlers: Handlers) -> Iterator[Finding]:
+    """What is wrong, or worth a word, about ``when`` and ``compensate`` of each step."""
+    checks = _Checks(handlers)
     for step in pipeline.steps:
-        name = step.name if isinstance(step.name, str) else None
-        if step.when is not None:
-            found = _unsendable(step, executor) or _finding("when", "condition", step.when)
-            if found is not None:
-                yield Finding(*found, name)
-        if step.compensate is not None:
-            found = _finding("compensate", "compensation", step.compensate)
-            if found is not None:
-                yield Finding(*found, name)
+        for role in (_CONDITION, _COMPENSATION):
+            for kind, message in checks.problems(step, role):
+                yield Finding(f"{kind}_{role.name}", message, label(step))
 
 
-def _unsendable(step: PipelineStep, executor: str) -> tuple[str, str] | None:
-    when = step.when
-    if isinstance(when, str) or not callable(when):
-        return None
-    if iscoroutinefunction(when):
-        return "invalid_condition", "a condition must not be async: it is not waited for"
-    if handler_reference(when) is not None or (step.executor or executor) != "process":
-        return None
-    if is_sendable(Given(when=when)):
-        return None
-    return "unsendable_condition", (
-        "the step runs in a process, where its condition cannot be found; define it at the top "
-        "level of a module, or use executor='thread'"
-    )
+class _Checks:
+    """Looks at each function once."""
 
+    def __init__(self, handlers: Handlers) -> None:
+        self._handlers = handlers
+        self._misfits: dict[tuple[int, _Role], _Problem | None] = {}
 
-def _finding(option: str, role: str, function: Handler | str) -> tuple[str, str] | None:
-    if isinstance(function, str):
-        if not is_reference(function):
-            return (
-                f"invalid_{role}",
-                f"{option}={function!r:.60} must be 'module:name' or a callable",
+    def problems(self, step: PipelineStep, role: _Role) -> Iterator[_Problem]:
+        given: Handler | str | None = getattr(step, role.option)
+        if given is None:
+            return
+        problem = _malformed(given, role)
+        if problem is None:
+            try:
+                function = self._found(step, given, role)
+            except HandlerNotFound as error:
+                problem = "unimportable", str(error)
+            else:
+                problem = self._misfit(function, role) if function is not None else None
+        yield from filter(None, [problem or self._lost(step, given, role)])
+
+    def _found(self, step: PipelineStep, given: Handler | str, role: _Role) -> Handler | None:
+        """The function, unless it is not to be imported here. Raises HandlerNotFound."""
+        if not isinstance(given, str):
+            return given
+        # What undoes a step runs in a thread, wherever the step itself does.
+        here = self._handlers.imports_for(step) if role is _CONDITION else self._handlers.imports
+        return self._handlers.named(given) if here else None
+
+    def _misfit(self, function: Handler, role: _Role) -> _Problem | None:
+        key = id(function), role
+        if key not in self._misfits:
+            self._misfits[key] = _misfit(function, role)
+        return self._misfits[key]
+
+    def _lost(self, step: PipelineStep, given: Handler | str, role: _Role) -> _Problem | None:
+        """Where a function cannot be found again."""
+        reference = handler_reference(given)
+        if reference is None:
+            if (
+                role is _CONDITION
+                and self._handlers.elsewhere(step)
+                and not is_sendable(Given(when=step.when if callable(step.when) else None))
+            ):
+                return "unsendable", (
+                    "the step runs in a process, where its condition cannot be found; define it at "
+                    "the top level of a module, or use executor='thread'"
+                )
+            return "unrecoverable", (
+                f"the {role.name} is a lambda, a closure or a method, so another process cannot "
+                "recover the run unless it is given the pipeline again; define it with def in a "
+                "module"
+            )
+        if reference.startswith("__main__:"):
+            return "main", (
+                f"the {role.name} {reference} lives in the script, so only the same script can "
+                "recover the run; define it in a module"
             )
         return None
-    if not callable(function):
-        return f"invalid_{role}", f"{option}={function!r:.60} is not callable"
-    reference = handler_reference(function)
-    if reference is None:
-        return f"unrecoverable_{role}", (
-            f"the {role} is a lambda, a closure or a method, so another process cannot recover "
-            "the run unless it is given the pipeline again; define it with def in a module"
-        )
-    if reference.startswith("__main__:"):
-        return f"main_{role}", (
-            f"the {role} {reference} lives in the script, so only the same script can recover the "
-            "run; define it in a module"
+
+
+def _malformed(given: Handler | str, role: _Role) -> _Problem | None:
+    if isinstance(given, str):
+        if is_reference(given):
+            return None
+        return "invalid", f"{role.option}={shown(given)} must be 'module:name' or a callable"
+    if callable(given):
+        return None
+    return "invalid", f"{role.option}={shown(given)} is not callable"
+
+
+def _misfit(function: Handler, role: _Role) -> _Problem | None:
+    """Why a function cannot be what it is meant to be."""
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        return "invalid", f"a {role.name} must return, not yield: nobody takes what it yields"
+    if inspect.iscoroutinefunction(function) and not role.awaited:
+        return "invalid", f"a {role.name} must not be async: it is not waited for"
+    try:
+        signature = inspect.signature(function)
+    except Exception:  # some built-ins have none; and a __signature__ may raise anything
+        return None
+    filled = [name for name in role.given if name in signature.parameters]
+    try:
+        signature.bind(None, **dict.fromkeys(filled))
+    except TypeError as error:
+        besides = f"; besides it may have parameters {' and '.join(role.given)}" * bool(role.given)
+        return "invalid", (
+            f"{role.option}={name_of(function)}{signature} cannot be called with {role.receives}: "
+            f"{error}{besides}"
         )
     return None
-
-
-def is_sendable(given: Given) -> bool:
-    """Whether a worker process can be given these callables."""
-    from .backends.remote import pickle_given
-
-    try:
-        pickle_given("", given)
-    except HandlerNotFound:
-        return False
-    return True

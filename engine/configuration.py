@@ -21,6 +21,7 @@ from typing import Annotated, Any, get_type_hints
 
 import msgspec
 
+from ..events.arguments import MAX_SECONDS, instance
 from ..events.errors import ConfigurationError, PipelineError, SerializationError, nearest
 from . import safe_file
 from .logger import logger
@@ -48,10 +49,14 @@ SECTIONS = {
 TEMPLATES = "pipeline_templates"
 """The section with the settings of single templates."""
 
+MAX_WORKERS = 10_000
+"""Of an engine or manager: more threads than that serve no purpose, and take all memory."""
+
 _MOST = 2**31 - 1
+Workers = Annotated[int, msgspec.Meta(ge=1, le=MAX_WORKERS)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=_MOST)]
 Retries = Annotated[int, msgspec.Meta(ge=0, le=_MOST)]
-Amount = Annotated[float, msgspec.Meta(ge=0, lt=2**63)]
+Amount = Annotated[float, msgspec.Meta(ge=0, le=MAX_SECONDS)]
 Capacity = Annotated[float, msgspec.Meta(gt=0, lt=2**63)]
 
 _UNSET: Any = object()
@@ -76,8 +81,9 @@ class PipelineConfig:
         TypeError: An argument that is no setting.
     """
 
-    max_workers: Count | None = None
-    """Steps in flight at once, over all runs of an engine; None leaves it to the engine."""
+    max_workers: Workers | None = None
+    """Steps in flight at once, over all runs of an engine, at most 10,000; None leaves it to the
+    engine."""
     retry_on_failure: bool = True
     """Whether steps without a retry policy of their own are retried."""
     default_max_retries: Retries = 3
@@ -160,6 +166,19 @@ class PipelineConfig:
             name: {"parallelism": self.template_parallelism(name)} for name in self.templates()
         }
         return {name: getattr(self, name) for name in _KINDS} | {TEMPLATES: templates}
+
+
+def given_config(config: PipelineConfig | None) -> PipelineConfig:
+    """What an argument ``config`` gives; None: the environment, and the file that it names.
+
+    Raises:
+        TypeError: It is no configuration.
+        ConfigurationError: The environment, or the file, is at fault.
+    """
+    if config is None:
+        return PipelineConfig()
+    instance("config", config, PipelineConfig, "a PipelineConfig")
+    return config
 
 
 # The schema

@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from ..events.arguments import fault
 from ..events.codec import encode
 from ..events.errors import AppendRefused, EngineClosed
 from ..projections.catchup import load_run
@@ -220,6 +221,8 @@ class Controls(Queries):
             )
 
     def _waiter(self, run_id: str, callback: ProgressCallback | None = None) -> Waiter:
+        if callback is not None and not callable(callback):
+            raise fault(TypeError, "progress_callback", "a function of a Progress", callback)
         future = PipelineFuture(run_id)
         future.keep = self
         return Waiter(future, Notifier(callback) if callback else None)

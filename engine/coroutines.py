@@ -41,7 +41,7 @@ class Coroutines:
             end = self._ends.get()
             try:
                 end()
-            except Exception:
+            except BaseException:  # what follows must be reported nevertheless
                 logger().exception("the end of an async handler could not be reported")
 
     def run(self, coroutine: Coroutine[Any, Any, Any], context: Context, ended: Ended) -> None:

@@ -13,7 +13,7 @@ from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..events import resource as r
-from ..events.errors import ResourceUnavailable
+from ..events.errors import LogError, ResourceUnavailable
 from ..events.upcasters import PoolEvent
 from ..projections.pool import Request
 from .classify import describe
@@ -82,11 +82,15 @@ class Desk:
         self.waiting[asked.live.owner.id] -= 1
         return asked
 
-    def withdraw(self, allocation: str, event: PoolEvent) -> None:
-        """A request is void; ``event`` says so, if it was recorded."""
+    def withdraw(self, allocation: str) -> None:
+        """A step does not wait any more, and its request is void."""
         self.take_off(allocation)
-        if self.unsent.pop(allocation, None) is None:
-            self.over.append(event)
+        self.unsent.pop(allocation, None)
+        self.void(allocation)
+
+    def void(self, allocation: str) -> None:
+        """An allocation is void, whatever of it may have been recorded before the log failed."""
+        self.over += (r.AllocationWithdrawn(allocation), r.AllocationReleased(allocation))
 
     def send(self, draft: Draft) -> None:
         """Record what has not been recorded yet."""
@@ -140,7 +144,11 @@ class Desks:
         if not could_be:
             self._stand(desk, asked, live, i, sent=False)
             raise MustWait
-        grant = desk.pool.transact(live.owner.id, partial(self._try, desk, asked))
+        try:
+            grant = desk.pool.transact(live.owner.id, partial(self._try, desk, asked))
+        except LogError:
+            desk.void(asked.allocation)
+            raise
         desk.sent()
         if grant is None:
             self._stand(desk, asked, live, i, sent=True)
@@ -219,7 +227,7 @@ class Desks:
             self._stand(desk, asked, live, effect.step, sent=False)
             self._loop.wake()
         elif not effect.wanted and standing is not None:
-            desk.withdraw(standing, r.AllocationWithdrawn(standing))
+            desk.withdraw(standing)
             self._loop.wake()
 
     def _deny(self, live: LiveRun, i: int, problem: str) -> None:
@@ -231,7 +239,7 @@ class Desks:
         """A run is let go: nothing of it waits any more."""
         for desk in list(self._desks.values()):
             for allocation in list(desk.places.get(live.run.run_id, {}).values()):
-                desk.withdraw(allocation, r.AllocationWithdrawn(allocation))
+                desk.withdraw(allocation)
                 self._loop.wake()
 
     def release(self, held: Held) -> None:

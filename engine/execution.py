@@ -11,6 +11,7 @@ from functools import partial
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from ..events.arguments import flag, number, whole
 from ..events.errors import EngineClosed, LogError, PipelineError, PipelineValidationError
 from ..events.pipeline import Origin
 from ..events.store import Store
@@ -20,12 +21,13 @@ from .clock import Clock
 from .configuration import PipelineConfig
 from .controls import Controls, ProgressCallback
 from .failure import FailureHandler
+from .findings import Finding
 from .live import Owner
 from .logger import logger
 from .logs import SharedLoop, open_log, retire
 from .loop import follow
 from .model import Pipeline, define
-from .options import deadline_at, resolve
+from .options import checked_origin, checked_scheduler, deadline_at, resolve
 from .ownership import ACTIVE
 from .requests import Submission, Unfinished
 from .result import ExecutionResult, PipelineFuture
@@ -47,9 +49,9 @@ class ExecutionEngine(Controls):
     Args:
         log: A path, ``sqlite:///path``, ``":memory:"`` or a store; by default ``$PIPELINE_LOG``,
             else ``.semantica/pipeline.db`` in the current directory.
-        max_workers: Steps in flight at once, over all runs of this engine; by default the number
-            of CPUs, at most 32 (and 4 at least, since steps often wait). ``async def`` handlers
-            do not count while they wait: thousands of them share one thread.
+        max_workers: Steps in flight at once, over all runs of this engine, at most 10,000; by
+            default the number of CPUs, at most 32 (and 4 at least, since steps often wait).
+            ``async def`` handlers do not count while they wait: thousands share one thread.
         executor: Where steps run that do not say it themselves: ``"thread"`` (the default), or
             ``"process"``: each worker has a process beside it, which a timeout or cancel kills, and
             whose crash fails only the attempt.
@@ -74,7 +76,7 @@ class ExecutionEngine(Controls):
 
     Raises:
         LogError: The log cannot be used; the message says why and what to do.
-        ValueError: An option out of its range.
+        TypeError, ValueError: An option of a wrong type, or out of its range.
         ConfigurationError: The configuration is at fault.
     """
 
@@ -105,14 +107,16 @@ class ExecutionEngine(Controls):
             parallelism_manager=parallelism_manager,
             config=config,
         )
+        checked_scheduler(resource_scheduler)
         if process.importing_main:
             raise PipelineError(
                 "this script makes an engine when a worker process imports it; put what starts "
                 "pipelines under: if __name__ == '__main__':"
             )
         self.id = token_hex(6)
-        self.strict = strict
-        self.allow_pickle = allow_pickle
+        self.strict = flag("strict", strict)
+        self.allow_pickle = flag("allow_pickle", allow_pickle)
+        cancel_grace = number("cancel_grace", cancel_grace)
         self.failure_handler = options.failure_handler
         self.retry = options.retry
         self._options = options
@@ -161,6 +165,8 @@ class ExecutionEngine(Controls):
             data: The input of its root steps.
             run_id: Chosen by you, it makes this call repeatable: a run of that id is joined,
                 resumed or, when it has ended, its recorded result returned; it never runs twice.
+                What it was begun with holds: another ``deadline``, ``on_failure``, ``priority`` or
+                ``origin`` changes nothing.
             progress_callback: Called with every :class:`Progress`, in a thread of its own.
             priority: Among the runs of this engine, higher ones get free workers first.
             on_failure: ``"stop"``: nothing new starts after a failure; ``"continue"``: branches
@@ -175,6 +181,7 @@ class ExecutionEngine(Controls):
             PipelineValidationError: The pipeline cannot be executed; nothing was recorded.
             RunConflict: ``run_id`` exists with another definition or input.
             UnencodableValue: ``data`` cannot be recorded.
+            TypeError, ValueError: Another argument is of a wrong type, or out of its range.
             LogError: The log cannot be used.
         """
         self._check_thread()
@@ -223,11 +230,11 @@ class ExecutionEngine(Controls):
             pipeline,
             data,
             run_id,
-            priority=priority,
+            priority=whole("priority", priority),
             on_failure=on_failure,
             deadline=deadline_at(deadline, self._open().loop.clock.now()),
             parallelism=self._options.parallelism,
-            origin=origin,
+            origin=checked_origin(origin),
         )
         return self._submit(submission, progress_callback)
 
@@ -283,15 +290,16 @@ class ExecutionEngine(Controls):
     def _validate(self, pipeline: Pipeline) -> list[str]:
         from .validator import PipelineValidator  # what only asks for a status does not need it
 
-        needy = any(step.resources for step in pipeline.steps)
         result = PipelineValidator().validate_pipeline(
-            pipeline,
-            strict=self.strict,
-            executor=self._owner.executor,
-            resource_scheduler=self.resource_scheduler if needy else None,
+            pipeline, strict=self.strict, executor=self._owner.executor
         )
-        if not result.valid:
-            raise PipelineValidationError(pipeline.name, result.errors)
+        errors: list[Finding] = result.errors
+        if not errors and any(step.resources for step in pipeline.steps):
+            from .needs import unsatisfiable  # few pipelines need something
+
+            errors = list(unsatisfiable(pipeline, self.resource_scheduler))
+        if errors:
+            raise PipelineValidationError(pipeline.name, errors)
         without = [one.step for one in result.warnings if one.code == "no_handler"]
         if without:
             shown = ", ".join(map(str, without[:10])) + ", ..." * (len(without) > 10)

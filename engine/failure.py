@@ -8,18 +8,18 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar, final
-from weakref import ref
 
 import msgspec
 
+from ..events.arguments import flag, instance, shown, whole, word
 from ..events.definition import RetryPolicy
 from ..events.errors import HandlerNotFound, UnreadableValue
 from ..events.references import reference_of, resolve_reference
 from ..events.values import ErrorInfo, ErrorSeverity
+from .binding import name_of
 from .classify import Classification, Rule, classify, is_retryable, recorded_error
-from .configuration import PipelineConfig
+from .configuration import PipelineConfig, given_config
 from .core.retry import retry_in
 from .model import handler_reference
 
@@ -53,15 +53,21 @@ class FallbackHandler:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         if not callable(function):
-            raise TypeError(f"a fallback is a function of step and error, not {function!r:.60}")
+            raise TypeError(f"a fallback is a function of step and error, not {shown(function)}")
         self.function = function
-        signature = inspect.signature(function)
+        called = name_of(function)
+        try:
+            signature = inspect.signature(function)
+        except Exception as error:  # some built-ins; and a __signature__ may raise anything
+            raise TypeError(
+                f"nobody can tell what the fallback {called} takes ({shown(error)}); "
+                "write a function of step and error that calls it"
+            ) from None
         self.takes = frozenset(signature.parameters).intersection(("data", "context"))
         """What it is given besides."""
         try:
             signature.bind(None, None, **dict.fromkeys(self.takes))
         except TypeError as error:
-            called = getattr(function, "__qualname__", repr(function))
             raise TypeError(
                 f"the fallback {called}{signature} cannot be called as function(step, error): "
                 f"{error}; besides those it may have parameters 'data' and 'context'"
@@ -149,11 +155,16 @@ class Answers(NamedTuple):
     """Of errors, the newest last."""
 
 
+MAX_COUNTED = 10_000
+"""Steps whose failures are counted at once; beyond that the one is forgotten that has waited for
+its next failure for longest."""
+
+
 class _Failures(msgspec.Struct):
     """Of a step object, since it last succeeded or was given up."""
 
-    step: Callable[[], Any]
-    """The object, or None when it is gone."""
+    step: FailedStep
+    """Held on to, so that no other object takes its place."""
     since: float
     count: int = 0
 
@@ -174,7 +185,7 @@ class FailureHandler:
         config: Where what is None comes from; None: the environment, and the file that it names.
 
     Raises:
-        ValueError: A figure out of its range.
+        TypeError, ValueError: An argument of a wrong type, or out of its range.
         ConfigurationError: The configuration is at fault.
     """
 
@@ -187,7 +198,7 @@ class FailureHandler:
         default_max_delay: float | None = None,
         config: PipelineConfig | None = None,
     ) -> None:
-        config = config or PipelineConfig()
+        config = given_config(config)
         self.default_policy = RetryPolicy(
             max_retries=_first(default_max_retries, config.default_max_retries),
             backoff_factor=_first(default_backoff_factor, config.default_backoff_factor),
@@ -203,9 +214,18 @@ class FailureHandler:
     # -- what is known -----------------------------------------------------------------------
 
     def register_retry_policy(self, step_type: str, policy: RetryPolicy) -> None:
-        """Have steps of this type retried by ``policy``, unless they have one of their own."""
-        if not isinstance(policy, RetryPolicy):
-            raise TypeError(f"step type {step_type!r}: expected a RetryPolicy, not {policy!r:.60}")
+        """Have steps of this type retried by ``policy``, unless they have one of their own.
+
+        Raises:
+            TypeError: Not a policy.
+            ValueError: Its ``retryable_errors`` name something that is no class of exceptions.
+        """
+        _checked_policy(f"step type {step_type!r}: the policy", policy)
+        from .error_names import unknown_errors  # who registers none does not need it
+
+        for problem in unknown_errors(policy):
+            if problem.certain:
+                raise ValueError(f"step type {step_type!r}: {problem.message}")
         self._policies[step_type] = policy
 
     def register_fallback(
@@ -237,13 +257,15 @@ class FailureHandler:
             TypeError, ValueError, re.error: What is wrong with an argument.
             UnencodableValue: A class that a worker process could not import.
         """
-        kind = Classification(category, ErrorSeverity(severity), retryable)
+        kind = Classification(
+            word("category", category), ErrorSeverity(severity), flag("retryable", retryable)
+        )
         if isinstance(error, str):
             rule = Rule(kind, pattern=re.compile(error, re.IGNORECASE))
         elif isinstance(error, type) and issubclass(error, BaseException):
             rule = Rule(kind, kind=reference_of(error))
         else:
-            raise TypeError(f"expected a class of exceptions or a pattern, not {error!r:.60}")
+            raise TypeError(f"expected a class of exceptions or a pattern, not {shown(error)}")
         with self._lock:
             self._rules = (*self._rules, rule)
 
@@ -270,7 +292,14 @@ class FailureHandler:
         self, error: BaseException, attempt: int, policy: RetryPolicy | None = None
     ) -> bool:
         """Whether another attempt should follow attempt number ``attempt`` (from 1), which
-        raised ``error``. ``policy``: None for the default one."""
+        raised ``error``. ``policy``: None for the default one.
+
+        Raises:
+            TypeError, ValueError: ``attempt`` or ``policy`` is none.
+        """
+        whole("attempt", attempt, 1)
+        if policy is not None:
+            _checked_policy("policy", policy)
         return self._retry_in(policy or self.default_policy, error, attempt, 0.0) is not None
 
     def handle_step_failure(
@@ -289,14 +318,22 @@ class FailureHandler:
             step: The step that failed.
             error: What it raised.
             retry_policy: None: the step's own, else that of its type, else the default one.
-            attempt: Number of the attempt that failed, from 1. None: the failures of this step
-                object are counted, until it is given up or falls back.
+            attempt: Number of the attempt that failed, from 1; then nothing is counted, and
+                ``max_elapsed`` bounds the delay alone. None: the failures of this step object are
+                counted, until it is given up or falls back; those of 10,000 objects at most.
+
+        Raises:
+            TypeError, ValueError: ``attempt`` or ``retry_policy`` is none.
         """
+        if retry_policy is not None:
+            _checked_policy("retry_policy", retry_policy)
         policy = retry_policy or step.retry or self.get_retry_policy(step.step_type)
-        failures = self._count(step)
-        attempt = failures.count if attempt is None else attempt
+        if attempt is None:
+            attempt, elapsed = self._count(step)
+        else:
+            attempt, elapsed = whole("attempt", attempt, 1), 0.0
         kind = self.classify_error(error)
-        seconds = self._retry_in(policy, error, attempt, time.monotonic() - failures.since)
+        seconds = self._retry_in(policy, error, attempt, elapsed)
         if seconds is not None:
             return ErrorRecovery(True, seconds, RETRY, attempt, kind)
         self.forget(step)
@@ -316,26 +353,26 @@ class FailureHandler:
         with self._lock:
             self._failures.pop(id(step), None)
 
-    def _count(self, step: FailedStep) -> _Failures:
+    def _count(self, step: FailedStep) -> tuple[int, float]:
+        """How often it has failed, and the seconds since it first did."""
+        now = time.monotonic()
         with self._lock:
-            failures = self._failures.get(id(step))
-            if failures is None or failures.step() is not step:
-                failures = _Failures(ref(step, partial(self._gone, id(step))), time.monotonic())
-                self._failures[id(step)] = failures
+            failures = self._failures.pop(id(step), None) or _Failures(step, now)
+            self._failures[id(step)] = failures  # as the newest
+            if len(self._failures) > MAX_COUNTED:
+                del self._failures[next(iter(self._failures))]
             failures.count += 1
-            return failures
-
-    def _gone(self, key: int, step: ref[Any]) -> None:
-        """The object is gone, and its place may be another's by now."""
-        failures = self._failures.get(key)
-        if failures is not None and failures.step is step:
-            del self._failures[key]
+            return failures.count, now - failures.since
 
     def _retry_in(
         self, policy: RetryPolicy, error: BaseException, attempt: int, elapsed: float
     ) -> float | None:
         retryable = is_retryable(error, classify(error, self._rules), policy)
         return retry_in(policy, retryable, attempt - 1, elapsed, random.random())
+
+
+def _checked_policy(what: str, policy: Any) -> None:
+    instance(what, policy, RetryPolicy, "a RetryPolicy")
 
 
 def _first(given: N | None, otherwise: N) -> N:

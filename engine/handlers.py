@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
+from ..events.arguments import shown
 from ..events.errors import HandlerNotFound, UnreadableValue
 from .annotations import Configurations
-from .conditions import is_sendable
 from .findings import Finding
 from .model import Given, Handler, Pipeline, PipelineStep, find_handler, handler_reference
 from .shape import Hints
-from .wellformed import has_names, is_reference, label, short
+from .wellformed import has_names, is_reference, label
 
 Known = Callable[[PipelineStep], bool]
 _Problem = tuple[str, str]
@@ -29,7 +29,8 @@ class Handlers:
 
     def __init__(self, known: Known | None = None, executor: str = "thread") -> None:
         self.executor = executor
-        self._imports = known is None
+        self.imports = known is None
+        """Whether what is named may be imported."""
         self._found: dict[tuple[str, bool], Handler | HandlerNotFound | None] = {}
         self._types: Iterable[str] = ()
         if known is None:
@@ -46,10 +47,10 @@ class Handlers:
         """
         if callable(step.handler):
             return step.handler
-        elsewhere = self._elsewhere(step)
+        elsewhere = self.elsewhere(step)
         named = step.handler is not None
         text = step.handler if named else step.step_type
-        if not self._imports or not isinstance(text, str) or (named and elsewhere):
+        if not self.imports or not isinstance(text, str) or (named and elsewhere):
             return None  # a module may do anything when it is imported
         found = self._import(text, named)
         if isinstance(found, HandlerNotFound):
@@ -58,8 +59,24 @@ class Handlers:
             raise found
         return found
 
-    def _elsewhere(self, step: PipelineStep) -> bool:
+    def imports_for(self, step: PipelineStep) -> bool:
+        """Whether what a step names may be imported here: a module may do anything then."""
+        return self.imports and not self.elsewhere(step)
+
+    def elsewhere(self, step: PipelineStep) -> bool:
+        """Whether a step runs in a process of its own."""
         return (step.executor or self.executor) == "process"
+
+    def named(self, reference: str) -> Handler | None:
+        """The function ``module:qualname``; None for what is no such name.
+
+        Raises:
+            HandlerNotFound: It cannot be imported.
+        """
+        found = self._import(reference, named=True)
+        if isinstance(found, HandlerNotFound):
+            raise found
+        return found
 
     def _import(self, text: str, named: bool) -> Handler | HandlerNotFound | None:
         key = text, named
@@ -78,7 +95,7 @@ class Handlers:
             if step.handler is None:
                 problems = self._without_handler(step, hint)
             else:
-                key = id(step.handler), self._elsewhere(step)
+                key = id(step.handler), self.elsewhere(step)
                 if key not in told:
                     told[key] = list(_lost(step.handler, in_process=key[1]))
                 problems = told[key]
@@ -104,7 +121,7 @@ class Handlers:
         if not isinstance(kind, str) or self._known(step):
             return []
         mend = hint(kind) or "; register one with @step(...) or give handler="
-        said = f"passes its input through: no handler for type {short(kind)}{mend}"
+        said = f"passes its input through: no handler for type {shown(kind)}{mend}"
         return [("no_handler", said)]
 
 
@@ -132,6 +149,17 @@ def _lost(handler: Handler | str, *, in_process: bool) -> Iterator[_Problem]:
             f"the handler {reference} lives in the script, so only the same script can "
             "recover the run; define it in a module",
         )
+
+
+def is_sendable(given: Given) -> bool:
+    """Whether a worker process can be given these callables."""
+    from .backends.remote import pickle_given
+
+    try:
+        pickle_given("", given)
+    except HandlerNotFound:
+        return False
+    return True
 
 
 def _import_reference(reference: str) -> Handler | None:

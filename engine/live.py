@@ -176,11 +176,11 @@ class LiveRun:
         for event in events:
             version = self.run.state.version + 1
             self.run.apply(event, version=version, at=now, epoch=self.epoch)
-            name = getattr(event, "step", None)
+            step = getattr(event, "step", None)
             if type(event).__name__.startswith("Pipeline"):
                 self.all_touched = True
-            elif name is not None:  # a signal has none: whom it wakes has an event of its own
-                self.touched.add(index[name])
+            elif step is not None:  # else a signal: whom it wakes has an event of its own
+                self.touched.add(index[step])
         if self.pending and self.pending[-1][0] == actor:
             self.pending[-1][1].extend(events)
         else:

@@ -177,8 +177,12 @@ class Loop:
                 worker = owner.backend.acquire()
                 if worker is None:
                     break
-                if not self._start_one(owner, worker):
-                    owner.backend.release(worker)
+                started = False
+                try:
+                    started = self._start_one(owner, worker)
+                finally:
+                    if not started:
+                        owner.backend.release(worker)
         self.hungry.clear()
 
     def _queue(self, live: LiveRun) -> None:
@@ -334,6 +338,14 @@ class Loop:
         logger().warning("a run was taken over by another owner", reason=str(refusal))
         self._drop(live)
         self.post(partial(self.ownership.follow_lost, live))  # in a turn, and commit, of its own
+
+    def notice_losses(self, owner: Owner) -> None:
+        """Let runs go that others took over while the owner seemed dead; a run in which nothing
+        happens would not notice it by a refused append."""
+        for live in list(owner.runs.values()):
+            row = self.store.run(live.run.run_id)
+            if row is not None and row.epoch > live.epoch and not live.pending:
+                self._lose(live, AppendRefused(row.stream, f"epoch {row.epoch} has begun"))
 
     def _give_run_up(self, live: LiveRun, error: Exception) -> None:
         """Something is wrong with this run alone; it can be recovered from the log."""

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.structs import replace
 
+from ..events.arguments import MAX_SECONDS, fault, flag, instance, number, whole
 from ..events.definition import RetryPolicy
+from ..events.pipeline import Origin
 from .backends.workers import default_workers
-from .configuration import PipelineConfig
+from .configuration import MAX_WORKERS, PipelineConfig, given_config
 from .failure import FailureHandler
 from .model import EXECUTORS
 
 if TYPE_CHECKING:
     from .parallelism import ParallelismManager
+    from .resources import ResourceScheduler
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -44,29 +47,72 @@ def resolve(
     """The constructor goes before the objects it was given, and those before the configuration.
 
     Raises:
-        ValueError: An option out of its range.
+        TypeError, ValueError: An option of a wrong type, or out of its range.
         ConfigurationError: The environment or the file is at fault.
     """
-    config = config or PipelineConfig()
-    if parallelism_manager is not None:
-        max_workers = max_workers or parallelism_manager.max_workers
-        executor = executor or ("process" if parallelism_manager.use_processes else "thread")
+    config = given_config(config)
+    manager = checked_manager(parallelism_manager)
     if max_workers is None:
-        max_workers = config.max_workers or default_workers()
-    if max_workers < 1:
-        raise ValueError(f"max_workers must be at least 1, not {max_workers}")
-    executor = executor or ("process" if config.use_processes else "thread")
+        max_workers = manager.max_workers if manager is not None else config.max_workers
+    if max_workers is None:
+        max_workers = default_workers()
+    if executor is None:
+        in_processes = manager.use_processes if manager is not None else config.use_processes
+        executor = "process" if in_processes else "thread"
     if executor not in EXECUTORS:
-        raise ValueError(f"executor must be 'thread' or 'process', not {executor!r}")
-    if not isinstance(failure_handler, FailureHandler | None):
-        raise TypeError(f"failure_handler: not a FailureHandler: {failure_handler!r:.60}")
-    failure_handler = failure_handler or FailureHandler(config=config)
-    retry: RetryPolicy | None = failure_handler.default_policy
-    if not (config.retry_on_failure if retry_on_failure is None else retry_on_failure):
-        retry = None
-    elif default_max_retries is not None:
-        retry = replace(failure_handler.default_policy, max_retries=default_max_retries)
-    return Options(max_workers, executor, config.parallelism_level, failure_handler, retry, config)
+        raise fault(ValueError, "executor", "'thread' or 'process'", executor)
+    if failure_handler is None:
+        failure_handler = FailureHandler(config=config)
+    instance("failure_handler", failure_handler, FailureHandler, "a FailureHandler")
+    return Options(
+        whole("max_workers", max_workers, 1, MAX_WORKERS),
+        executor,
+        config.parallelism_level,
+        failure_handler,
+        _retry(failure_handler, config, retry_on_failure, default_max_retries),
+        config,
+    )
+
+
+def _retry(
+    handler: FailureHandler, config: PipelineConfig, on_failure: bool | None, retries: int | None
+) -> RetryPolicy | None:
+    """The policy of steps that have none, nor their type."""
+    if on_failure is None:
+        on_failure = config.retry_on_failure
+    policy = handler.default_policy
+    if retries is not None:
+        policy = replace(policy, max_retries=whole("default_max_retries", retries, 0))
+    return policy if flag("retry_on_failure", on_failure) else None
+
+
+def checked_manager(manager: ParallelismManager | None) -> ParallelismManager | None:
+    """A manager, or None. Raises TypeError."""
+    if manager is not None:
+        from .parallelism import ParallelismManager  # few engines are given one
+
+        instance("parallelism_manager", manager, ParallelismManager, "a ParallelismManager")
+    return manager
+
+
+def checked_scheduler(scheduler: ResourceScheduler | None) -> ResourceScheduler | None:
+    """A scheduler, or None. Raises TypeError."""
+    if scheduler is not None:
+        from .resources import ResourceScheduler  # few engines are given one
+
+        instance("resource_scheduler", scheduler, ResourceScheduler, "a ResourceScheduler")
+    return scheduler
+
+
+def checked_origin(origin: Origin | None) -> Origin | None:
+    """Where a pipeline is from, if that can be recorded. Raises TypeError or ValueError."""
+    if origin is not None:
+        instance("origin", origin, Origin, "an Origin")
+        for name in ("target", "folder"):
+            text = instance(f"origin.{name}", getattr(origin, name), str, "text")
+            if text.encode(errors="ignore").decode() != text:
+                raise fault(ValueError, f"origin.{name}", "text of valid characters", text)
+    return origin
 
 
 def deadline_at(deadline: float | datetime | None, now: int) -> int | None:
@@ -76,7 +122,8 @@ def deadline_at(deadline: float | datetime | None, now: int) -> int | None:
         deadline: Seconds from ``now``, or a moment with its time zone.
 
     Raises:
-        ValueError: It is in the past, or has no time zone.
+        TypeError: It is neither.
+        ValueError: It is in the past, not finite, too far away, or has no time zone.
     """
     if deadline is None:
         return None
@@ -84,8 +131,10 @@ def deadline_at(deadline: float | datetime | None, now: int) -> int | None:
         if deadline.tzinfo is None:
             raise ValueError(f"the deadline {deadline} has no time zone; add one, such as UTC")
         at = int(deadline.timestamp() * 1e9)
+        if at >= 2**63:
+            raise ValueError(f"the deadline {deadline} is too far away: after the year 2262")
     else:
-        at = now + int(deadline * 1e9)
-    if not now < at < 2**63:
+        at = now + int(number("deadline", deadline, -MAX_SECONDS) * 1e9)
+    if at <= now:
         raise ValueError(f"the deadline {deadline} is not in the future")
     return at

@@ -285,10 +285,11 @@ class Ownership:
         """Have an owner counted among the living: renew its lease in time. Any thread."""
         now = self._loop.clock.now()
         with self._joining:
-            if owner.expires - now <= LEASE * 1e9 * 2 / 3:
+            if not 2 / 3 < (owner.expires - now) / (LEASE * 1e9) <= 1:  # 1: the clock was set back
                 joined = member(owner.id, now)
                 self._store.join(joined)
                 owner.expires = joined.expires
+                self._loop.post(partial(self._loop.notice_losses, owner))
 
     def _read_inbox(self) -> None:
         for item in self._store.inbox():

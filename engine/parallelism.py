@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterable
 
+from ..events.arguments import flag, whole
 from ..events.errors import PipelineError
 from . import process
 from .backends.scheduler import Scheduler
 from .backends.workers import default_workers
-from .configuration import PipelineConfig
+from .configuration import MAX_WORKERS, PipelineConfig, given_config
+from .logger import logger
 from .tasks import ParallelExecutionResult, Task, TaskCancelled, checked_tasks, checked_timeout
 
 __all__ = ["ParallelExecutionResult", "ParallelismManager", "Task", "TaskCancelled"]
@@ -32,15 +35,15 @@ class ParallelismManager:
     that waits for it can go on.)
 
     Args:
-        max_workers: Tasks that run at once.
+        max_workers: Tasks that run at once, at most 10,000.
         use_processes: Whether :meth:`execute_parallel` uses processes (for what computes), or
             threads (for what waits).
         config: Where what is None comes from; None: the environment, and the file that it names.
             Who says nothing anywhere gets as many workers as an engine does, and threads.
 
     Raises:
-        TypeError, ValueError: ``max_workers`` is not an integer of at least 1, or
-            ``use_processes`` neither True nor False.
+        TypeError, ValueError: ``max_workers`` is not a whole number from 1 to 10,000,
+            ``use_processes`` neither True nor False, or ``config`` no configuration.
         ConfigurationError: The configuration is at fault.
     """
 
@@ -51,18 +54,20 @@ class ParallelismManager:
         *,
         config: PipelineConfig | None = None,
     ) -> None:
-        config = config or PipelineConfig()
+        config = given_config(config)
         if max_workers is None:
             max_workers = config.max_workers or default_workers()
-        count = _checked_count(max_workers)
+        count = whole("max_workers", max_workers, 1, MAX_WORKERS)
         if use_processes is None:
             use_processes = config.use_processes
-        if not isinstance(use_processes, bool):
-            raise TypeError(f"use_processes must be True or False, not {use_processes!r}")
-        self.use_processes = use_processes
+        self.use_processes = flag("use_processes", use_processes)
         self._scheduler = Scheduler(count)
         self._listeners: list[Listener] = []
-        self._resizing = threading.RLock()
+        self._news: deque[int] = deque()
+        """Maxima that the listeners have not been told."""
+        self._telling = False
+        self._lock = threading.Lock()
+        """Never held while a listener is called, which may do anything."""
         self._pid = os.getpid()
         # A manager that is forgotten ends its workers. At exit they end by themselves.
         weakref.finalize(self, self._scheduler.workers.close).atexit = False
@@ -146,26 +151,48 @@ class ParallelismManager:
         """Change how many tasks may run at once, at any time.
 
         More workers take waiting tasks at once; fewer: idle ones end now, busy ones after the task
-        they have. Raises TypeError or ValueError for what is not an integer of at least 1.
+        they have. Raises TypeError or ValueError for what is not a whole number from 1 to 10,000.
         """
         self._check_process()
-        _checked_count(count)
-        with self._resizing:  # so that all learn of the newest count last
+        count = whole("max_workers", count, 1, MAX_WORKERS)
+        with self._lock:
             self._scheduler.resize(count)
-            for listener in [*self._listeners]:
-                listener(self.max_workers)
+            self._news.append(count)
+            if self._telling:
+                return  # who tells the news before will tell this
+            self._telling = True
+        self._tell()
+
+    def _tell(self) -> None:
+        try:
+            while (news := self._next_news()) is not None:
+                count, listeners = news
+                for listener in listeners:
+                    _call(listener, count)
+        except BaseException:  # Ctrl-C: the next one tells the rest
+            with self._lock:
+                self._telling = False
+            raise
+
+    def _next_news(self) -> tuple[int, list[Listener]] | None:
+        with self._lock:
+            if self._news:
+                return self._news.popleft(), [*self._listeners]
+            self._telling = False
+            return None
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
-        """Have ``listener`` called with every new maximum, in the thread that sets it.
+        """Have ``listener`` called with every new maximum: one after the other, the newest last, in
+        a thread that sets one. What it raises is logged.
 
         Returns:
             What ends the subscription.
         """
-        with self._resizing:
+        with self._lock:
             self._listeners.append(listener)
 
         def unsubscribe() -> None:
-            with self._resizing:
+            with self._lock:
                 if listener in self._listeners:
                     self._listeners.remove(listener)
 
@@ -199,9 +226,8 @@ class ParallelismManager:
             )
 
 
-def _checked_count(count: int) -> int:
-    if isinstance(count, bool) or not isinstance(count, int):
-        raise TypeError(f"max_workers must be an integer, not {count!r}")
-    if count < 1:
-        raise ValueError(f"max_workers must be at least 1, not {count}")
-    return count
+def _call(listener: Listener, count: int) -> None:
+    try:
+        listener(count)
+    except Exception:  # the others are told nevertheless
+        logger().exception("a listener of a parallelism manager raised", max_workers=count)

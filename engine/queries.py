@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
+from pathlib import Path
 
+from ..events.arguments import instance
 from ..events.directory import RunRow
 from ..events.envelope import Envelope
 from ..events.errors import AmbiguousRun, RunNotFound
 from ..events.machines import PipelineStatus
+from ..events.store import Backup
 from ..projections.catchup import load_run
 from ..projections.progress import Progress, expected_durations, progress
 from ..projections.status import Report, report
@@ -69,6 +73,22 @@ class Queries(ABC):
         row = self.find(pipeline_id)
         return timeline(self._open().store.read(row.stream))
 
+    def backup(self, path: str | os.PathLike[str]) -> Backup:
+        """Copy the log, as it is at one moment, to a new file; engines go on with their work.
+
+        The copy, ``path`` and ``path.artifacts``, is a log: it is checked, and runs that are
+        unfinished in it can be recovered from it, where they execute a second time.
+
+        Returns:
+            What the copy holds.
+
+        Raises:
+            LogError: There is something at ``path``, the log is one in memory, or damaged, or the
+                copy cannot be written.
+        """
+        self._catch_up()
+        return self._open().store.backup(Path(path))
+
     def _expected(self, row: RunRow) -> dict[str, float] | None:
         """Durations of the steps in the newest completed run of the same name."""
         store = self._open().store
@@ -80,10 +100,12 @@ class Queries(ABC):
         """The run that is meant by an id or a name.
 
         Raises:
+            TypeError: It is no text.
             RunNotFound: None.
             AmbiguousRun: ``for_control``, and several active runs have this name.
         """
         store = self._open().store
+        instance("pipeline_id", pipeline_id, str, "the id of a run, or the name of its pipeline")
         self._catch_up()
         row = store.run(pipeline_id)
         if row is not None:

@@ -81,8 +81,8 @@ _control = msgspec.json.Decoder(Control)
 
 def read_control(command: bytes) -> Control:
     """A command that was sent through the inbox. Raises MsgspecError."""
-    control: Control = _control.decode(command)
-    return control
+    read: Control = _control.decode(command)
+    return read
 
 
 def is_signal(command: bytes) -> bool:

@@ -23,6 +23,8 @@ def load(path: Path) -> Any:
     if suffix not in SUFFIXES:
         raise SerializationError(f"the file's name must end in {', '.join(SUFFIXES)}")
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe may never end
+            raise SerializationError("it cannot be read: it is not a file")
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise SerializationError(f"it cannot be read: {error.strerror}") from error

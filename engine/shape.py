@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from ..events.arguments import shown
 from ..events.errors import nearest
 from .core import graph as graphs
 from .findings import SHOWN, Finding
 from .model import Pipeline
-from .wellformed import MAX_NAME, label, names_in, short
+from .wellformed import MAX_NAME, label, names_in
 
 MANY = 100
 """Steps that can never run which are named."""
@@ -66,14 +67,14 @@ def _disconnected(shape: Shape) -> Iterator[Finding]:
 def _unreachable(shape: Shape) -> Iterator[Finding]:
     """Steps behind a missing dependency or a circle, each with one of those it waits for."""
     causes = {
-        name: f"{short(name)}, which depends on {short(absent)}, which is not a step"
+        name: f"{shown(name)}, which depends on {shown(absent)}, which is not a step"
         for name, before in shape.graph.items()
         for absent in before
         if absent not in shape.graph
     }
     if not shape.acyclic:
         for circle in graphs.cyclic(shape.graph):
-            causes |= {name: f"{short(name)}, which waits for itself" for name in circle}
+            causes |= {name: f"{shown(name)}, which waits for itself" for name in circle}
     cause_of = dict(causes)
     reached = list(causes)
     for name in reached:  # grows as it is walked
@@ -98,10 +99,10 @@ def dependencies(shape: Shape) -> Iterator[Finding]:
         seen: set[str] = set()
         for name in names_in(step.dependencies):
             if name in seen:
-                message = f"depends on {short(name)} more than once"
+                message = f"depends on {shown(name)} more than once"
                 yield Finding("duplicate_dependency", message, label(step))
             elif name not in shape.graph:
-                message = f"depends on {short(name)}, which is not a step{hint(name)}"
+                message = f"depends on {shown(name)}, which is not a step{hint(name)}"
                 yield Finding("missing_dependency", message, label(step))
             seen.add(name)
     if not shape.acyclic:

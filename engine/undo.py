@@ -7,7 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from ..events.errors import HandlerNotFound, UnreadableValue
+from .binding import plan
 from .model import Handler, find_handler
+
+GIVEN = ("step", "context")
+"""Parameters that are filled besides the output, if there are any of these names."""
 
 
 def undo(compensate: Handler | str, step: Any, read: Callable[[], Any], context: Any) -> Any:
@@ -24,9 +28,9 @@ def undo(compensate: Handler | str, step: Any, read: Callable[[], Any], context:
     """
     if isinstance(compensate, str):
         compensate = _found(compensate, step)
-    takes = inspect.signature(compensate).parameters
-    more = {"step": step, "context": context}
-    answer = compensate(read(), **{name: more[name] for name in more if name in takes})
+    takes = plan(compensate).named
+    more = dict(zip(GIVEN, (step, context), strict=True))
+    answer = compensate(read(), **{name: more[name] for name in GIVEN if name in takes})
     return _awaited(answer) if inspect.iscoroutine(answer) else None
 
 

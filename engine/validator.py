@@ -6,15 +6,19 @@ The time is linear in the size of the pipeline, whatever its graph looks like.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from ..events.arguments import fault, instance, whole
 from ..events.errors import PipelineValidationError, nearest
 from . import wellformed
 from .conditions import conditions
 from .core import graph as graphs
+from .error_names import retried
 from .findings import Findings, ValidationResult
 from .handlers import Handlers, Known
-from .model import EXECUTORS, Pipeline
+from .model import EXECUTORS, Pipeline, PipelineStep
+from .recordable import unrecordable
 from .shape import Shape, connections, dependencies
 
 if TYPE_CHECKING:
@@ -26,7 +30,7 @@ _WARNINGS = frozenset(
     f"{kind}_{role}"
     for kind in ("unrecoverable", "main")
     for role in ("handler", "condition", "compensation")
-)
+) | {"unimportable_error"}
 
 
 class PipelineValidator:
@@ -49,11 +53,9 @@ class PipelineValidator:
         log: str | os.PathLike[str] | Store | None = None,
         workers: int | None = None,
     ) -> None:
-        if workers is not None and workers < 1:
-            raise ValueError(f"workers must be at least 1, not {workers}")
         self._known = known
         self._log = log
-        self._workers = workers
+        self._workers = None if workers is None else whole("workers", workers, 1)
 
     def validate_pipeline(self, pipeline: Pipeline, **options: Any) -> ValidationResult:
         """All that is wrong with ``pipeline``.
@@ -69,7 +71,7 @@ class PipelineValidator:
                 error.
 
         Raises:
-            TypeError: An unknown option.
+            TypeError: An unknown option, or what is no pipeline.
             ValueError: ``executor`` is neither.
             LogError: The log for ``check_performance`` cannot be read.
         """
@@ -78,15 +80,22 @@ class PipelineValidator:
                 listing = f"; options: {', '.join(_OPTIONS)}"
                 hint = nearest(option, _OPTIONS) or listing
                 raise TypeError(f"validate_pipeline() has no option {option!r}{hint}")
+        pipeline, errors = _sound(pipeline)
         shape = Shape(pipeline)
         handlers = self._handlers(**options)
-        errors = Findings(
-            [*wellformed.structure(pipeline), *dependencies(shape), *wellformed.options(pipeline)]
-        )
+        errors += [
+            *wellformed.structure(pipeline), *dependencies(shape), *wellformed.options(pipeline)
+        ]  # fmt: skip
         warnings = Findings([*connections(shape), *wellformed.suspicious(pipeline)])
         lenient = _WARNINGS if options.get("strict", False) else {*_WARNINGS, "no_handler"}
-        for finding in (*handlers.findings(pipeline), *conditions(pipeline, handlers.executor)):
+        for finding in (
+            *handlers.findings(pipeline),
+            *conditions(pipeline, handlers),
+            *retried(pipeline, handlers),
+        ):
             (warnings if finding.code in lenient else errors).append(finding)
+        if not errors:
+            errors.extend(unrecordable(pipeline))
         scheduler = options.get("resource_scheduler")
         if scheduler is not None and not errors:
             from .needs import unsatisfiable  # few pipelines need something
@@ -99,15 +108,17 @@ class PipelineValidator:
 
     def validate_dependencies(self, pipeline: Pipeline) -> ValidationResult:
         """Only missing, repeated and circular dependencies."""
+        pipeline, errors = _sound(pipeline)
         shape = Shape(pipeline)
-        errors = Findings(dependencies(shape))
+        errors += dependencies(shape)
         return ValidationResult(not errors, errors, metadata=shape.measures())
 
     def validate_structure(self, pipeline: Pipeline) -> ValidationResult:
         """Only the presence of steps, their names, types and configuration, and (as warnings)
         their being connected and reachable."""
+        pipeline, errors = _sound(pipeline)
         shape = Shape(pipeline)
-        errors = Findings([*wellformed.structure(pipeline), *self._handlers().misfits(pipeline)])
+        errors += [*wellformed.structure(pipeline), *self._handlers().misfits(pipeline)]
         return ValidationResult(not errors, errors, Findings(connections(shape)), shape.measures())
 
     def detect_cycles(self, pipeline: Pipeline) -> list[list[str]]:
@@ -115,7 +126,8 @@ class PipelineValidator:
 
         At most 100 in all, but one of each knot of steps at the least.
         """
-        return [cycle for cycles in graphs.cycles(Shape(pipeline).graph) for cycle in cycles]
+        shape = Shape(_sound(pipeline)[0])
+        return [cycle for cycles in graphs.cycles(shape.graph) for cycle in cycles]
 
     def estimate_performance(self, pipeline: Pipeline) -> Estimate:
         """How long a run of ``pipeline`` will take and why, from how long earlier runs took.
@@ -124,8 +136,9 @@ class PipelineValidator:
             PipelineValidationError: It cannot run, so that there is nothing to foresee.
             LogError: The log cannot be read.
         """
+        pipeline, errors = _sound(pipeline)
         shape = Shape(pipeline)
-        errors = [
+        errors += [
             *wellformed.structure(pipeline), *dependencies(shape), *wellformed.options(pipeline)
         ]  # fmt: skip
         if errors:
@@ -136,10 +149,21 @@ class PipelineValidator:
         self, known: Known | None = None, executor: str = "thread", **others: Any
     ) -> Handlers:
         if executor not in EXECUTORS:
-            raise ValueError(f"executor must be 'thread' or 'process', not {executor!r}")
+            raise fault(ValueError, "executor", "'thread' or 'process'", executor)
         return Handlers(known or self._known, executor)
 
     def _estimate(self, pipeline: Pipeline, shape: Shape, handlers: Handlers) -> Estimate:
         from .estimate import estimate  # few ask for it
 
         return estimate(pipeline, shape.graph, handlers, log=self._log, workers=self._workers)
+
+
+def _sound(pipeline: Pipeline) -> tuple[Pipeline, Findings]:
+    """A pipeline of those of its steps that are steps, and what the others are."""
+    instance("pipeline", pipeline, Pipeline, "a Pipeline, as a builder's build() makes it")
+    wrong = Findings(wellformed.unsound(pipeline))
+    if not wrong:
+        return pipeline, wrong
+    steps = pipeline.steps if isinstance(pipeline.steps, list | tuple) else []
+    steps = [step for step in steps if isinstance(step, PipelineStep)]
+    return replace(pipeline, steps=steps), wrong

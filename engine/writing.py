@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from itertools import islice
 
 from ..events.errors import AppendRefused, LogUnavailable
 from ..events.store import Batch, Store
@@ -25,6 +26,9 @@ def append_patiently(
 ) -> list[AppendRefused | None]:
     """Append; while the log cannot be written, wait with everything in memory and try again.
 
+    A try whose answer was lost may have succeeded: what is refused then and is there already is
+    ours, and recorded.
+
     Args:
         closing: Set when the process exits: then patience ends.
 
@@ -35,6 +39,11 @@ def append_patiently(
     while True:
         try:
             answers = store.append(batches, taken=taken)
+            if delay > FIRST_RETRY:
+                answers = [
+                    None if answer and _is_recorded(store, batch) else answer
+                    for batch, answer in zip(batches, answers, strict=True)
+                ]
         except LogUnavailable as error:
             if closing.is_set():
                 exiting_since = exiting_since or clock.monotonic()
@@ -50,3 +59,13 @@ def append_patiently(
             if delay > FIRST_RETRY:
                 logger().info("the log can be written again", log=store.location)
             return answers
+
+
+def _is_recorded(store: Store, batch: Batch) -> bool:
+    """Whether the stream has just this batch where it belongs."""
+    there = [
+        (e.at, e.actor, e.epoch, e.type, e.payload)
+        for e in islice(store.read(batch.stream, batch.after), len(batch.events))
+    ]
+    ours = [(batch.at, batch.actor, batch.epoch, e.type, e.payload) for e in batch.events]
+    return there == ours

@@ -10,6 +10,7 @@ import hashlib
 import os
 import stat
 import threading
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -91,7 +92,7 @@ class FileArtifacts:
             if path.exists():
                 # Named before by an event, or left by a crash; either way it must be on disk now.
                 if self._sync:
-                    _sync_path(path)
+                    sync_path(path)
                 return digest
             self._make_folder(path.parent)
             self._write(path, data)
@@ -115,6 +116,12 @@ class FileArtifacts:
             raise LogCorrupt(f"artifact {path} is damaged: its content has another digest")
         return data
 
+    def digests(self) -> Iterator[str]:
+        """The digests of all artifacts there are, in no order."""
+        for path in self.folder.glob("[0-9a-f][0-9a-f]/*"):
+            if not path.name.startswith("."):  # being written, or left by a crash
+                yield path.parent.name + path.name
+
     def _path(self, digest: str) -> Path:
         return self.folder / digest[:2] / digest[2:]
 
@@ -133,7 +140,7 @@ class FileArtifacts:
                 temporary.unlink()
             raise
         if self._sync:
-            _sync_path(path.parent)
+            sync_path(path.parent)
 
     def _make_folder(self, folder: Path) -> None:
         with self._lock:
@@ -143,7 +150,7 @@ class FileArtifacts:
                 if not path.exists():
                     path.mkdir(mode=0o700, parents=True, exist_ok=True)
                     if self._sync:
-                        _sync_path(path.parent)
+                        sync_path(path.parent)
             self._known.add(folder.name)
 
 
@@ -157,7 +164,8 @@ def _only_ours(path: Path) -> bool:
     return not writable and found.st_uid in (0, os.geteuid())
 
 
-def _sync_path(path: Path) -> None:
+def sync_path(path: Path) -> None:
+    """Have a file, or the names in a folder, reach the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any
 
 import msgspec
 
+from .arguments import fault, number, shown, whole
 from .references import reference_of
 
 
@@ -28,12 +30,17 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         backoff_factor: Growth: a factor (exponential) or an increment (linear).
         max_delay: Upper bound of a delay, in seconds.
         jitter: Share of the delay that is drawn at random, 0 (exact) to 1.
-        retryable_errors: Only these exception types are retried: classes, or their
-            ``module:qualname``. None leaves it to the classification of the error.
+        retryable_errors: A list: only these exception types are retried. Classes, or their
+            ``module:qualname``; without a module, built-in ones. None leaves it to the
+            classification of the error.
         max_elapsed: No retry starts later than this many seconds after the first attempt.
 
+    Delays, ``backoff_factor`` and ``max_elapsed`` are at most 1e9.
+
     Raises:
-        ValueError: A figure out of its range.
+        TypeError: Something of a wrong type.
+        ValueError: A figure out of its range, or a name that cannot be one of a class.
+        UnencodableValue: A class that no other process could find.
     """
 
     max_retries: int = 3
@@ -46,20 +53,57 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     max_elapsed: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("max_retries", "initial_delay", "backoff_factor", "max_delay", "max_elapsed"):
-            amount = getattr(self, name)
-            if amount is not None and not 0 <= amount < 2**63:
-                raise ValueError(f"RetryPolicy.{name} must be finite and not negative")
-        strategy = RetryStrategy(self.strategy)  # text is as good; a wrong one is an error
-        msgspec.structs.force_setattr(self, "strategy", strategy)
-        if not 0 <= self.jitter <= 1:
-            raise ValueError("RetryPolicy.jitter must be between 0 and 1")
-        if self.retryable_errors is not None:
-            names = tuple(
-                error if isinstance(error, str) else reference_of(error)
-                for error in self.retryable_errors
-            )
-            msgspec.structs.force_setattr(self, "retryable_errors", names)
+        # Text is as good as a strategy, and a number of NumPy's as one of Python's.
+        checked: dict[str, Any] = {
+            "max_retries": whole("RetryPolicy.max_retries", self.max_retries, 0),
+            "strategy": _strategy(self.strategy),
+            "jitter": number("RetryPolicy.jitter", self.jitter, most=1.0),
+            "retryable_errors": _names_of(self.retryable_errors),
+        }
+        for name in ("initial_delay", "backoff_factor", "max_delay"):
+            checked[name] = number(f"RetryPolicy.{name}", getattr(self, name))
+        if self.max_elapsed is not None:
+            checked["max_elapsed"] = number("RetryPolicy.max_elapsed", self.max_elapsed)
+        for name, value in checked.items():
+            msgspec.structs.force_setattr(self, name, value)
+
+
+def _strategy(strategy: Any) -> RetryStrategy:
+    try:
+        return RetryStrategy(strategy)
+    except ValueError:
+        known = " or ".join(map(repr, map(str, RetryStrategy)))
+        raise fault(ValueError, "RetryPolicy.strategy", known, strategy) from None
+
+
+def _names_of(errors: Any) -> tuple[str, ...] | None:
+    """Classes of exceptions as ``module:qualname``."""
+    if errors is None:
+        return None
+    if isinstance(errors, (str, type)) or not isinstance(errors, Iterable):
+        raise TypeError(
+            "RetryPolicy.retryable_errors: give a list of classes, or of their "
+            f"'module:qualname', such as [{shown(errors)}]"
+        )
+    return tuple(map(_name_of, errors))
+
+
+def _name_of(error: Any) -> str:
+    if isinstance(error, type) and issubclass(error, BaseException):
+        return reference_of(error)
+    if not isinstance(error, str):
+        raise TypeError(
+            "RetryPolicy.retryable_errors: expected a class of exceptions or its "
+            f"'module:qualname', not {shown(error)}"
+        )
+    module, separator, name = error.rpartition(":")
+    if not separator:
+        module = "builtins"
+    if not all(part.isidentifier() for part in [*module.split("."), *name.split(".")]):
+        raise ValueError(
+            f"RetryPolicy.retryable_errors: {shown(error)} is no 'module:qualname' of a class"
+        )
+    return f"{module}:{name}"
 
 
 class StepDefinition(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import msgspec
 
 from .artifacts import MemoryArtifacts
 from .directory import RunRow, advance, concerns, stream_of
 from .envelope import GENESIS, Envelope, NewEvent, chain
-from .errors import AppendRefused
+from .errors import AppendRefused, LogError
 from .machines import PipelineStatus
-from .store import Batch, InboxItem, Member, Snapshot
+from .store import Backup, Batch, InboxItem, Member, Snapshot
 
 
 class MemoryStore:
@@ -180,6 +181,9 @@ class MemoryStore:
 
     def load_snapshot(self, stream: str) -> Snapshot | None:
         return self._snapshots.get(stream)
+
+    def backup(self, path: Path) -> Backup:
+        raise LogError("a log in memory cannot be backed up; execute on a log in a file")
 
     def close(self) -> None:
         """Nothing to release."""

@@ -16,13 +16,12 @@ from .machines import PipelineStatus
 from .memory import in_turn, refuse
 from .sqlite_connection import Connection, Durability, beside
 from .sqlite_file import LifeLock
-from .store import Batch, InboxItem, Member, Snapshot
+from .sqlite_rows import ENVELOPE, ROW, to_envelope, to_row, write_row
+from .store import Backup, Batch, InboxItem, Member, Snapshot
 
 BUSY_TIMEOUT = 5.0
 """Seconds to wait for somebody else's transaction (a person with a shell)."""
 _PAGE = 1000
-_ENVELOPE = "position, stream, version, type, schema, at, actor, epoch, encoding, payload, digest"
-_ROW = "run_id, name, status, engine, owner, epoch, priority, submitted_at, changed_at"
 
 
 class SqliteStore:
@@ -120,7 +119,7 @@ class SqliteStore:
         for event in events:
             row = advance(row, batch.stream, batch.at, batch.epoch, event)
         if row is not None:
-            _write_row(connection, row)
+            write_row(connection, row)
 
     def read(self, stream: str, after: int = 0) -> Iterator[Envelope]:
         return self._pages("stream = ? AND version > ? ORDER BY version", (stream,), after, 2)
@@ -132,12 +131,12 @@ class SqliteStore:
         self, where: str, fixed: tuple[str, ...], after: int, key: int
     ) -> Iterator[Envelope]:
         """Page by page, so that no read transaction lives long and the WAL can be reset."""
-        query = f"SELECT {_ENVELOPE} FROM events WHERE {where} LIMIT {_PAGE}"
+        query = f"SELECT {ENVELOPE} FROM events WHERE {where} LIMIT {_PAGE}"
         while True:
             with self._reading() as connection:
                 rows = connection.execute(query, (*fixed, after)).fetchall()
             for row in rows:
-                yield _to_envelope(row)
+                yield to_envelope(row)
             if len(rows) < _PAGE:
                 return
             after = rows[-1][key]
@@ -161,9 +160,9 @@ class SqliteStore:
     @staticmethod
     def _select_run(connection: sqlite3.Connection, run_id: str) -> RunRow | None:
         found = connection.execute(
-            f"SELECT {_ROW} FROM directory WHERE run_id = ?", (run_id,)
+            f"SELECT {ROW} FROM directory WHERE run_id = ?", (run_id,)
         ).fetchone()
-        return _to_row(found) if found else None
+        return to_row(found) if found else None
 
     def runs(
         self,
@@ -183,12 +182,12 @@ class SqliteStore:
             conditions.append(f"status IN ({', '.join('?' * len(statuses))})")
             values.extend(statuses)
         query = (
-            f"SELECT {_ROW} FROM directory WHERE {' AND '.join(conditions)} "
+            f"SELECT {ROW} FROM directory WHERE {' AND '.join(conditions)} "
             "ORDER BY submitted_at DESC, run_id DESC LIMIT ?"
         )
         values.append(-1 if limit is None else limit)
         with self._reading() as connection:
-            return [_to_row(found) for found in connection.execute(query, values)]
+            return [to_row(found) for found in connection.execute(query, values)]
 
     def rebuild(self) -> None:
         with self._writing() as connection:
@@ -201,11 +200,11 @@ class SqliteStore:
             row: RunRow | None = None
             for stream, at, epoch, kind, schema, payload in found:
                 if row is not None and row.stream != stream:
-                    _write_row(connection, row)
+                    write_row(connection, row)
                     row = None
                 row = advance(row, stream, at, epoch, NewEvent(kind, schema, payload.encode()))
             if row is not None:
-                _write_row(connection, row)
+                write_row(connection, row)
 
     # -- inbox, members, snapshots -----------------------------------------------------------
 
@@ -293,51 +292,17 @@ class SqliteStore:
             ).fetchone()
         return Snapshot(*found) if found else None
 
+    def backup(self, path: Path) -> Backup:
+        from .sqlite_backup import back_up
+
+        return back_up(self._connection, self.artifacts, path)
+
     def close(self) -> None:
         if self._connection.closed:
             return
         for member_id in list(self._lives):
             self.leave(member_id)
         self._connection.close()
-
-
-def _to_envelope(found: Sequence[Any]) -> Envelope:
-    position, stream, version, kind, schema, at, actor, epoch, encoding, payload, digest = found
-    return Envelope(
-        position,
-        stream,
-        version,
-        kind,
-        schema,
-        at,
-        actor,
-        epoch,
-        encoding,
-        payload.encode() if isinstance(payload, str) else bytes(payload),  # tampered with
-        digest,
-    )
-
-
-def _to_row(found: Sequence[Any]) -> RunRow:
-    run_id, name, status, *rest = found
-    return RunRow(run_id, name, PipelineStatus(status), *rest)
-
-
-def _write_row(connection: sqlite3.Connection, row: RunRow) -> None:
-    connection.execute(
-        f"INSERT OR REPLACE INTO directory ({_ROW}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            row.run_id,
-            row.name,
-            str(row.status),
-            row.engine,
-            row.owner,
-            row.epoch,
-            row.priority,
-            row.submitted_at,
-            row.changed_at,
-        ),
-    )
 
 
 __all__ = ["Durability", "SqliteStore"]

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +23,8 @@ CHECKPOINT_BYTES = 8 * 2**20
 """Length of the write-ahead log at which it is carried over into the database."""
 CHECK_EVERY = 32
 """Commits between two looks at that length."""
+CHECKPOINT_PATIENCE = 0.1
+"""Seconds that carrying it over waits for readers, while nobody can commit; a backup reads long."""
 
 
 class Connection:
@@ -123,6 +125,29 @@ class Connection:
                 raise
             self._checkpoint_if_due(connection)
 
+    @contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """Another connection, for one long read that holds up nobody. Raises LogError.
+
+        It has a commit lock of its own, so that it can outlive this connection: while it opens or
+        closes, nobody commits, nor carries the WAL over.
+        """
+        self._check_process()
+        lock = FileLock(beside(self.path, "-lock"))
+        try:
+            with explained(self.location), lock:
+                connection = sqlite3.connect(
+                    self.path, timeout=self._timeout, isolation_level=None, check_same_thread=False
+                )
+                connection.execute("PRAGMA wal_autocheckpoint = 0")
+            try:
+                yield connection
+            finally:
+                with explained(self.location), lock:
+                    connection.close()
+        finally:
+            lock.close()
+
     def _check_process(self) -> None:
         """Before the lock, which another thread may have held at the fork: for ever, here."""
         if os.getpid() != self._pid:
@@ -139,11 +164,11 @@ class Connection:
         except FileNotFoundError:
             return
         if size > CHECKPOINT_BYTES:
-            try:
+            # If it fails, the commit is safe in the WAL all the same; the next check tries again.
+            with suppress(sqlite3.OperationalError):
+                connection.execute(f"PRAGMA busy_timeout = {CHECKPOINT_PATIENCE * 1000:.0f}")
                 connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
-            except sqlite3.OperationalError:
-                # The commit has happened and is safe in the WAL; the next check tries again.
-                return
+            connection.execute(f"PRAGMA busy_timeout = {self._timeout * 1000:.0f}")
 
     @property
     def closed(self) -> bool:

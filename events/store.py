@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
@@ -61,6 +62,15 @@ class Snapshot(msgspec.Struct, frozen=True):
     version: int
     fold: int
     data: bytes
+
+
+class Backup(msgspec.Struct, frozen=True):
+    """A copy of a log, and how much is in it."""
+
+    path: str
+    runs: int
+    events: int
+    artifacts: int
 
 
 class Store(Protocol):
@@ -155,6 +165,19 @@ class Store(Protocol):
 
     def load_snapshot(self, stream: str) -> Snapshot | None:
         """The newest snapshot of a stream."""
+        ...
+
+    def backup(self, path: Path) -> Backup:
+        """Copy the log as it is at one moment, with its artifacts, while others work on it.
+
+        The copy is a log; its digest chains have been checked, and it has no members: whoever
+        opens it can recover its runs. Nothing is at ``path`` before it is complete.
+
+        Raises:
+            LogError: There is something at ``path``, or this log cannot be copied.
+            LogUnavailable: The copy cannot be written.
+            LogCorrupt: A digest chain of the log is broken, or an artifact is damaged.
+        """
         ...
 
     def close(self) -> None:

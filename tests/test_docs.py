@@ -78,6 +78,10 @@ def test_the_block_on_resources_does_what_it_says(tmp_path: Path) -> None:
     assert "'allocated': 0.0, 'available': 6.0, 'reserved': 2.0" in told
 
 
+def test_the_block_on_testing_does_what_it_says(tmp_path: Path) -> None:
+    assert output_of(BLOCKS[4], tmp_path) == "42\n"
+
+
 def output_of(block: str, folder: Path) -> str:
     done = subprocess.run(
         [sys.executable, "-c", block], cwd=folder, capture_output=True, text=True, timeout=60

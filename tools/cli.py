@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import asking, checking
+from . import asking, checking, keeping
 from .group import Commands
 from .options import common, executing, one_run, pipeline_option, pipeline_source, settings_option
 from .terminal import PROGRAM
@@ -279,9 +279,9 @@ def signal(run: str, name: str, value: str | None, log: str | None, as_json: boo
     return 0
 
 
-# Asking and checking
+# Asking, checking, keeping
 
-for _command in (*asking.COMMANDS, *checking.COMMANDS):
+for _command in (*asking.COMMANDS, *checking.COMMANDS, *keeping.COMMANDS):
     cli.add_command(_command)
 
 

@@ -13,12 +13,12 @@ from typing import Any
 
 from ..engine.builder import PipelineBuilder
 from ..engine.configuration import PipelineConfig
-from ..engine.model import RESERVED_OPTIONS, Pipeline, PipelineStep
+from ..engine.model import RESERVED_OPTIONS, Pipeline, PipelineStep, known_options
 from ..events.errors import PipelineError, nearest
 from .terminal import BadInput
 
 FORMATS = {".yaml": "yaml", ".yml": "yaml", ".json": "json"}
-SETTABLE = ("priority", "timeout", "at_most_once", "executor")
+SETTABLE = ("priority", "timeout", "heartbeat_timeout", "at_most_once", "executor", "cache")
 """Options of a step that ``--set`` may change; other keys are its handler's configuration."""
 
 
@@ -225,7 +225,7 @@ def _step(pipeline: Pipeline, name: str) -> PipelineStep:
 def _set(step: PipelineStep, key: str, value: Any) -> None:
     if key in SETTABLE:
         setattr(step, key, value)
-    elif key in RESERVED_OPTIONS or key in ("handler", "dependencies", "retry"):
+    elif key in RESERVED_OPTIONS or key in known_options():
         raise BadInput(f"--set {step.name}.{key}: this option cannot be set here")
     else:
         step.config[key] = value

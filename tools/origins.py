@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+
 from ..events.directory import RunRow
 from ..events.pipeline import Origin, PipelineSubmitted
 from ..events.store import Store
@@ -17,9 +19,15 @@ from .loading import absolute
 from .terminal import complain
 
 
-def origin_of(target: str) -> Origin:
-    """What is to be recorded of a target."""
-    return Origin(absolute(target), str(Path.cwd()))
+def origin_of(target: str) -> Origin | None:
+    """What is to be recorded of a target; None where that is impossible, since the name of a folder
+    is no UTF-8."""
+    origin = Origin(absolute(target), str(Path.cwd()))
+    try:
+        msgspec.json.encode(origin)
+    except UnicodeEncodeError:
+        return None
+    return origin
 
 
 def recall(store: Store, row: RunRow) -> Origin | None:

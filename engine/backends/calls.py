@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 import threading
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -14,6 +13,7 @@ import msgspec
 
 from ...events.errors import HandlerNotFound, UnencodableValue, WorkerLost
 from ...events.references import resolve_reference
+from ..classify import describe, text_of
 from ..tasks import call
 from .alarm import after
 from .child import Channel, survives_pickling
@@ -230,7 +230,8 @@ def _load(channel: Channel, pickled: bytes, kind: type[Exception], what: str) ->
         return channel.load(pickled)
     except BaseException as error:  # importing a module may raise anything
         raise kind(
-            f"{what} cannot be loaded in the worker process: {type(error).__name__}: {error}"
+            f"{what} cannot be loaded in the worker process: "
+            f"{type(error).__name__}: {text_of(error)}"
         ) from error
 
 
@@ -244,9 +245,14 @@ def _pickled(name: str, result: Any, error: BaseException | None) -> bytes:
                 f"the process ({refused}); return what can be pickled, or have it run in a thread"
             )
             error.__cause__ = refused
-    told = "".join(traceback.format_exception(error))  # frames do not travel
-    if not survives_pickling(error):
-        short = "".join(traceback.format_exception_only(error)).rstrip()
-        error = RuntimeError(f"{name} raised in its worker process: {short}")
-    error.add_note(told)
+    told = describe(error)
+    frames = told.traceback or ""  # they do not travel by themselves
+    try:
+        error.add_note(frames)
+        sendable = survives_pickling(error)
+    except BaseException:  # an exception may be anything when it is looked at
+        sendable = False
+    if not sendable:
+        error = RuntimeError(f"{name} raised in its worker process: {told}")
+        error.add_note(frames)
     return pickle.dumps((None, error))

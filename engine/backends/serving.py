@@ -14,6 +14,7 @@ from ...events.codec import Value
 from ...events.errors import HandlerNotFound
 from ...events.values import ErrorInfo
 from ..attempt import Attempt, carry_out, failed
+from ..classify import text_of
 from ..clock import SystemClock
 from ..context import AttemptCancelled, Context
 from ..core.commands import Command
@@ -215,7 +216,7 @@ def _hear(channel: Channel, serial: int, context: Context, questions: Questions)
 def _not_found(task: Task, error: BaseException) -> HandlerNotFound:
     found = HandlerNotFound(
         f"step {task.definition.name!r}: its handler cannot be loaded in the worker process: "
-        f"{type(error).__name__}: {error}"
+        f"{type(error).__name__}: {text_of(error)}"
     )
     found.__cause__ = error
     return found

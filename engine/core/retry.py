@@ -37,9 +37,9 @@ def delay(policy: RetryPolicy, retry: int, draw: float = 0.0) -> float:
     """
     if policy.strategy is RetryStrategy.EXPONENTIAL:
         try:
-            seconds = policy.initial_delay * policy.backoff_factor**retry
-        except OverflowError:
-            seconds = policy.max_delay
+            seconds = policy.initial_delay * float(policy.backoff_factor) ** retry
+        except OverflowError:  # nothing grows to nothing, anything else beyond all bounds
+            seconds = policy.max_delay if policy.initial_delay else 0.0
     elif policy.strategy is RetryStrategy.LINEAR:
         seconds = policy.initial_delay * (1 + retry * policy.backoff_factor)
     else:

@@ -243,8 +243,32 @@ def test_the_fallback_of_a_step_does_not_ask_its_condition(make_engine: MakeEngi
 def test_a_condition_that_cannot_be_found_fails_its_step_clearly(
     engine: ExecutionEngine, when: str, said: str
 ) -> None:
-    (error,) = engine.execute_pipeline(graph({"a": []}, a=when)).errors
+    """As a handler: in a process, where what is named is not imported before; here, at once."""
+    pipeline = graph({"a": []}, a=when)
+    with pytest.raises(PipelineValidationError, match="unimportable_condition: step 'a'"):
+        engine.execute_pipeline(pipeline)
+    pipeline.step("a").executor = "process"
+    (error,) = engine.execute_pipeline(pipeline).errors
     assert "HandlerNotFound" in error and said in error
+
+
+def append(data: list[str]) -> bool:
+    data.append("by the condition")
+    return True
+
+
+@pytest.mark.parametrize("executor", ["thread", "process"])
+def test_what_a_condition_does_to_the_input_the_handler_does_not_see(
+    engine: ExecutionEngine, executor: str
+) -> None:
+    pipeline = graph({"a": []}, handler=grow, a=append)
+    pipeline.step("a").executor = executor
+    assert engine.execute_pipeline(pipeline, ["given"]).output == ["given"]
+
+
+def test_a_condition_that_yields_is_no_answer(engine: ExecutionEngine) -> None:
+    (error,) = engine.execute_pipeline(graph({"a": []}, a=lambda data: yielding(data))).errors
+    assert "must return its answer, not yield it" in error
 
 
 def test_an_answer_that_would_have_to_be_awaited_is_an_error(engine: ExecutionEngine) -> None:
@@ -262,6 +286,22 @@ async def asynchronous(data: Any) -> bool:
     return False
 
 
+def yielding(data: Any) -> Any:
+    yield False
+
+
+def without_parameters() -> bool:
+    return True
+
+
+def of_two(data: Any, more: Any) -> bool:
+    return True
+
+
+def undo(output: Any, *, step: Any, context: Any) -> None:
+    pass
+
+
 @pytest.mark.parametrize(
     ("when", "executor", "code", "fatal"),
     [
@@ -273,6 +313,16 @@ async def asynchronous(data: Any) -> bool:
         ("", None, "invalid_condition", True),
         ("even", None, "invalid_condition", True),
         (True, None, "invalid_condition", True),
+        ("no_such_module:x", None, "unimportable_condition", True),
+        ("os:no_such_name", None, "unimportable_condition", True),
+        ("os:sep", None, "unimportable_condition", True),
+        ("no_such_module:x", "process", None, False),
+        (bool, None, None, False),
+        (yielding, None, "invalid_condition", True),
+        (without_parameters, None, "invalid_condition", True),
+        (of_two, "process", "invalid_condition", True),
+        (f"{__name__}:of_two", None, "invalid_condition", True),
+        (f"{__name__}:yielding", None, "invalid_condition", True),
         (7, None, "invalid_condition", True),
     ],
 )
@@ -282,6 +332,33 @@ def test_conditions_are_validated(when: Any, executor: Any, code: str | None, fa
     assert bool(found) is not fatal
     codes = [(finding.code, finding.step) for finding in [*found.errors, *found.warnings]]
     assert codes == ([(code, "a")] if code else [])
+
+
+@pytest.mark.parametrize(
+    ("compensate", "code"),
+    [
+        (undo, None),
+        (asynchronous, None),
+        (print, None),
+        (f"{__name__}:undo", None),
+        ("no_such_module:x", "unimportable_compensation"),
+        ("os:sep", "unimportable_compensation"),
+        (of_two, "invalid_compensation"),
+        (f"{__name__}:without_parameters", "invalid_compensation"),
+        (yielding, "invalid_compensation"),
+        (7, "invalid_compensation"),
+    ],
+)
+@pytest.mark.parametrize("executor", ["thread", "process"])
+def test_what_undoes_a_step_is_validated_alike(
+    compensate: Any, code: str | None, executor: str
+) -> None:
+    """It runs in a thread, wherever its step does."""
+    one = PipelineStep("a", "t", handler=grow, compensate=compensate, executor=executor)
+    found = PipelineValidator().validate_pipeline(Pipeline("p", [one]))
+    assert [(finding.code, finding.step) for finding in found.errors] == (
+        [(code, "a")] if code else []
+    )
 
 
 def test_an_invalid_condition_is_refused_before_anything_is_recorded(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import gc
 import random
+import weakref
+from collections import namedtuple
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,6 +26,7 @@ from semantica.pipeline import (
     RetryPolicy,
     RetryStrategy,
 )
+from semantica.pipeline.engine import failure
 from semantica.pipeline.engine.classify import describe, recorded_error
 from semantica.pipeline.events.errors import HandlerNotFound, LogCorrupt, WorkerLost
 from semantica.pipeline.events.values import ErrorInfo
@@ -41,6 +44,10 @@ class VeryBusy(Busy):
 
 def step(name: str = "s", step_type: str = "network_step", **options: Any) -> PipelineStep:
     return PipelineStep(name, step_type, **options)
+
+
+def retried(handler: FailureHandler, name: str) -> None:
+    handler.register_retry_policy("t", RetryPolicy(retryable_errors=[name]))
 
 
 def failures(
@@ -150,6 +157,8 @@ def test_should_retry_counts_attempts_from_one() -> None:
         (NotImplementedError(), "high", "programming", False),
         (RecursionError(), "high", "programming", False),
         (SystemExit(1), "high", "programming", False),
+        (KeyboardInterrupt(), "high", "interrupted", False),
+        (GeneratorExit(), "high", "interrupted", False),
         (HandlerNotFound("x"), "high", "programming", False),
         (WorkerLost("SIGSEGV"), "high", "worker_lost", True),
         (TimeoutError(), "medium", "timeout", True),
@@ -210,8 +219,23 @@ def test_an_error_whose_text_cannot_be_had_is_classified_all_the_same() -> None:
 @pytest.mark.parametrize(
     ("register", "said"),
     [
-        (lambda h: h.register_retry_policy("t", 3), "step type 't': expected a RetryPolicy"),
+        (
+            lambda h: h.register_retry_policy("t", 3),
+            "step type 't': the policy must be a RetryPolicy",
+        ),
         (lambda h: h.register_fallback("t", "text"), "a fallback is a function"),
+        (lambda h: h.register_fallback("t", max), "nobody can tell what the fallback max takes"),
+        (lambda h: h.register_error(Busy, category=404, retryable=True), "category must be text"),
+        (lambda h: h.register_error(Busy, category="\ud800", retryable=True), "category must be"),
+        (lambda h: h.register_error(Busy, category="", retryable=True), "category must be"),
+        (lambda h: h.register_error(Busy, category="c", retryable=None), "retryable must be True"),
+        (lambda h: h.register_error(Busy, category="c", retryable="no"), "retryable must be True"),
+        (lambda h: retried(h, "ConectionError"), "did you mean 'ConnectionError'?"),
+        (lambda h: retried(h, "asyncio.TimeoutError"), "write it as 'module:qualname'"),
+        (lambda h: retried(h, f"{__name__}:Bussy"), "did you mean 'Busy'?"),
+        (lambda h: retried(h, "builtins:int"), "is no class of exceptions"),
+        (lambda h: h.should_retry(FLAKY, 0), "attempt must be"),
+        (lambda h: h.should_retry(FLAKY, 1, "often"), "policy must be a RetryPolicy"),
         (lambda h: h.register_fallback("t", lambda error: 1), "function(step, error)"),
         (lambda h: h.register_fallback("t", lambda s, e, more: 1), "'more'"),
         (lambda h: h.register_error(Exception(), category="x", retryable=True), "a class"),
@@ -261,8 +285,77 @@ def test_a_step_object_that_is_gone_leaves_nothing_to_another_in_its_place() -> 
     handler = FailureHandler()
     for _ in range(100):
         assert handler.handle_step_failure(step(), FLAKY).attempt == 1
-    gc.collect()
-    assert not handler._failures
+
+
+class Slotted:
+    __slots__ = ("name", "retry", "step_type")
+
+    def __init__(self) -> None:
+        self.name, self.step_type, self.retry = "s", "t", None
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        Slotted,
+        lambda: SimpleNamespace(name="s", step_type="t", retry=None),
+        lambda: namedtuple("Tuple", "name step_type retry")("s", "t", None),
+    ],
+)
+def test_any_object_with_name_type_and_policy_is_a_step(make: Callable[[], Any]) -> None:
+    handler, one, twin = FailureHandler(default_max_retries=2), make(), make()
+    assert [r.attempt for r in failures(handler, one)] == [1, 2, 3]
+    assert handler.handle_step_failure(one, FLAKY).attempt == 1
+    assert handler.handle_step_failure(twin, FLAKY).attempt == 1
+    assert handler.handle_step_failure(one, FLAKY, attempt=2).attempt == 2
+
+
+def test_no_more_steps_are_kept_than_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(failure, "MAX_COUNTED", 3)
+    handler = FailureHandler(default_max_retries=99)
+    first, *others = steps = [step() for _ in range(4)]
+    decide = handler.handle_step_failure
+    assert [decide(one, FLAKY).attempt for one in steps] == [1, 1, 1, 1]
+    assert [decide(one, FLAKY).attempt for one in others] == [2, 2, 2]
+    assert decide(first, FLAKY).attempt == 1, "it waited for longest"
+    for one in steps:
+        handler.forget(one)
+    gone = weakref.ref(first)
+    del first, one, steps, others
+    assert gone() is None, "nothing holds on to it"
+
+
+@pytest.mark.parametrize("attempt", [0, -1, float("nan"), True, 1.5, "1"])
+def test_an_attempt_that_is_none_is_refused(attempt: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match="attempt must be a whole number from 1"):
+        FailureHandler().handle_step_failure(step(), FLAKY, attempt=attempt)
+
+
+def test_nothing_is_counted_of_attempts_that_are_told() -> None:
+    handler, one = FailureHandler(), step()
+    for attempt in (1, 2, 3):
+        handler.handle_step_failure(one, FLAKY, attempt=attempt)
+    assert handler.handle_step_failure(one, FLAKY).attempt == 1
+
+
+def test_a_delay_of_nothing_stays_nothing_however_often() -> None:
+    policy = RetryPolicy(max_retries=10**6, initial_delay=0.0)
+    decide = FailureHandler().handle_step_failure
+    assert decide(step(), FLAKY, attempt=5000, retry_policy=policy).retry_delay == 0
+    policy = RetryPolicy(max_retries=10**6, initial_delay=0.1)
+    assert decide(step(), FLAKY, attempt=5000, retry_policy=policy).retry_delay == 60
+
+
+def test_a_built_in_exception_needs_no_module() -> None:
+    policy = RetryPolicy(retryable_errors=["ConnectionError"])
+    assert policy == RetryPolicy(retryable_errors=[ConnectionError])
+    assert FailureHandler().should_retry(FLAKY, 1, policy)
+
+
+def test_a_policy_for_errors_of_a_module_that_is_not_here_can_be_registered() -> None:
+    """The process that runs the step may have it."""
+    retried(FailureHandler(), "no_such_module:Error")
+    retried(FailureHandler(), "__main__:Gone")
 
 
 def test_an_attempt_that_is_told_is_not_counted() -> None:

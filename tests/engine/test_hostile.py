@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from making import MakeEngine
@@ -18,16 +19,19 @@ from semantica.pipeline import (
     Context,
     EngineClosed,
     ExecutionEngine,
+    FailureHandler,
     PipelineBuilder,
     PipelineFuture,
     PipelineStatus,
     RunConflict,
 )
+from semantica.pipeline.engine.classify import describe, recorded_error
 from semantica.pipeline.engine.core.commands import Cancel
 from semantica.pipeline.events.envelope import NewEvent
 from semantica.pipeline.events.errors import LogCorrupt
 from semantica.pipeline.events.memory import MemoryStore
 from semantica.pipeline.events.store import Batch
+from semantica.pipeline.events.values import ErrorInfo
 
 
 def one(handler: Any, name: str = "one") -> Any:
@@ -309,3 +313,117 @@ def test_who_loses_the_race_for_a_run_id_joins_or_is_refused(data: str) -> None:
         else:
             with pytest.raises(RunConflict, match="input"):
                 engine.execute_pipeline(pipeline, data, run_id="x")
+
+
+# -- exceptions that cannot be looked at ---------------------------------------------------------
+
+
+class Exits(Exception):
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+
+class Interrupts(Exception):
+    def __str__(self) -> str:
+        raise KeyboardInterrupt
+
+
+class Causeless(Exception):
+    @property
+    def __cause__(self) -> Any:
+        raise RuntimeError("no cause")
+
+
+class Classless(Exception):
+    @property
+    def __class__(self) -> Any:
+        raise RuntimeError("no class")
+
+
+class Closed(Exception):
+    def __getattribute__(self, name: str) -> Any:
+        raise SystemExit(4)
+
+
+class Homeless(Exception):
+    __module__ = None  # type: ignore[assignment]
+
+
+class Misnamed(Exception):
+    """As none can be written down."""
+
+
+Misnamed.__qualname__ = "\ud800"
+HOSTILE = [Exits, Interrupts, Causeless, Classless, Closed, Homeless, Misnamed]
+
+
+def raises(data: Any, kind: int) -> None:
+    raise HOSTILE[kind]
+
+
+async def raises_later(data: Any, kind: int) -> None:
+    raise HOSTILE[kind]
+
+
+def maps(data: Any, kind: int, context: Context) -> list[Any]:
+    return context.map(lambda _: raises(None, kind), [1, 2])
+
+
+def gives(data: Any, kind: int) -> Any:
+    return HOSTILE[kind]()
+
+
+@pytest.mark.parametrize("kind", range(len(HOSTILE)), ids=[one.__name__ for one in HOSTILE])
+@pytest.mark.parametrize("executor", ["thread", "process"])
+def test_an_exception_that_cannot_be_looked_at_fails_its_step(
+    make_engine: MakeEngine, kind: int, executor: Any
+) -> None:
+    engine = make_engine(max_workers=1, executor=executor, default_max_retries=0)
+    said = HOSTILE[kind].__name__.replace("Misnamed", "\\ud800")
+    for handler in (raises, raises_later, maps):
+        pipeline = PipelineBuilder().add_step("s", "t", handler=handler, kind=kind).build()
+        result = engine.execute_pipeline_async(pipeline).result(20)
+        (error,) = result.errors
+        assert said in error and "SIGKILL" not in error
+        assert engine.report(result.run_id).steps[0].status == "failed", "as it is read again"
+    odd = PipelineBuilder().add_step("s", "t", handler=gives, kind=kind).build()
+    assert engine.execute_pipeline_async(odd).result(20).status.finished
+
+    async def innocent(data: Any) -> str:
+        return "fine"
+
+    after = one(innocent)
+    after.steps[0].executor = "thread"
+    assert engine.execute_pipeline_async(after).result(20).output == "fine"
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_neither_does_a_fallback_that_raises_one_hang(
+    make_engine: MakeEngine, kind: type[Exception]
+) -> None:
+    def fallback(step: Any, error: Exception) -> None:
+        raise kind
+
+    def fails(data: Any) -> None:
+        raise kind
+
+    handler = FailureHandler(default_max_retries=0)
+    handler.register_fallback("t", fallback)
+    engine = make_engine(failure_handler=handler)
+    assert engine.execute_pipeline_async(one(fails)).result(20).status is PipelineStatus.FAILED
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_describing_an_error_never_raises_and_keeps_what_can_be_had(
+    kind: type[Exception],
+) -> None:
+    try:
+        raise kind
+    except BaseException as error:
+        told = describe(error)
+        caused = RuntimeError("outer")
+        BaseException.__setattr__(caused, "__cause__", error)
+    assert msgspec.json.decode(msgspec.json.encode(told), type=ErrorInfo) == told
+    assert told.traceback is not None and "raise kind" in told.traceback, "the place is told"
+    assert len(describe(caused).causes) == 1
+    assert recorded_error(told) is not None

@@ -29,6 +29,7 @@ from parallel import (
     with_child,
 )
 
+from semantica.pipeline import ExecutionEngine
 from semantica.pipeline.engine.backends import alarm
 from semantica.pipeline.engine.parallelism import ParallelismManager, Task, TaskCancelled
 from semantica.pipeline.events.errors import WorkerLost
@@ -257,7 +258,62 @@ def test_who_follows_learns_of_every_new_maximum(manager: ParallelismManager) ->
     assert told == [7, 2]
 
 
-@pytest.mark.parametrize("count", [0, -1, 1.5, True, "4"])
+def test_a_listener_that_raises_keeps_the_news_from_nobody(manager: ParallelismManager) -> None:
+    def broken(count: int) -> None:
+        raise RuntimeError("no news, please")
+
+    told: list[int] = []
+    manager.subscribe(broken)
+    manager.subscribe(told.append)
+    manager.set_max_workers(7)
+    manager.set_max_workers(2)
+    assert told == [7, 2]
+
+
+def test_a_listener_may_close_an_engine_that_follows_the_manager(
+    manager: ParallelismManager,
+) -> None:
+    """Which ends its own subscription meanwhile, in another thread."""
+    engine = ExecutionEngine(":memory:", parallelism_manager=manager)
+    manager.subscribe(lambda count: engine.close())
+    in_thread(manager.set_max_workers, 3).result(LONG)
+    manager.set_max_workers(2)
+
+
+def test_a_listener_may_change_the_maximum_here_or_wait_for_who_does(
+    manager: ParallelismManager,
+) -> None:
+    told: list[int] = []
+
+    def change(count: int) -> None:
+        if count == 7:
+            manager.set_max_workers(5)
+            in_thread(manager.set_max_workers, 6).result(LONG)
+
+    manager.subscribe(change)
+    manager.subscribe(told.append)
+    in_thread(manager.set_max_workers, 7).result(LONG)
+    assert told == [7, 5, 6] and manager.max_workers == 6, "one after the other, the newest last"
+
+
+def test_ctrl_c_in_a_listener_leaves_the_rest_for_the_next_change(
+    manager: ParallelismManager,
+) -> None:
+    told: list[int] = []
+
+    def interrupted(count: int) -> None:
+        if count == 7:
+            raise KeyboardInterrupt
+
+    manager.subscribe(interrupted)
+    manager.subscribe(told.append)
+    with pytest.raises(KeyboardInterrupt):
+        manager.set_max_workers(7)
+    manager.set_max_workers(2)
+    assert told == [2]
+
+
+@pytest.mark.parametrize("count", [0, -1, 1.5, True, "4", 10_001, 2**31 - 1])
 def test_a_number_of_workers_that_means_nothing_is_refused(
     manager: ParallelismManager, count: Any
 ) -> None:

@@ -120,6 +120,15 @@ def raise_oddly() -> None:
     raise Odd("told")
 
 
+class Shut(Exception):
+    def __getattribute__(self, name: str) -> Any:
+        raise SystemExit(4)
+
+
+def raise_shut() -> None:
+    raise Shut
+
+
 @pytest.mark.parametrize(
     ("task", "kind", "said", "ran"),
     [
@@ -130,6 +139,7 @@ def raise_oddly() -> None:
         (Task("t", give_lock), UnencodableValue, "its result, of type lock", True),
         (Task("t", give_unloadable), UnencodableValue, "cannot be loaded here", True),
         (Task("t", raise_oddly), RuntimeError, "raised in its worker process", True),
+        (Task("t", raise_shut), RuntimeError, "Shut", True),
     ],
 )
 def test_what_cannot_cross_the_border_is_told(

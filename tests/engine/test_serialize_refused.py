@@ -46,7 +46,7 @@ STEP = '{"name": "a", "type": "t", %s}'
         ('{"steps": [], "metadata": {"a": [{"b": 1, "b": 2}]}}', "metadata.a[0]: ", "'b'"),
         (STEP % '"dependency": []', "steps[0]: ", "did you mean 'dependencies'?"),
         (STEP % '"zzz": 1', "steps[0]: ", "goes under 'config'"),
-        (STEP % '"compensate": 1', "steps[0]: ", "reserved and not supported"),
+        (STEP % '"deadline": 1', "steps[0]: ", "reserved and not supported"),
         (STEP % '"dependencies": null', "steps[0].dependencies: ", "null"),
         (STEP % '"dependencies": ["a", 5]', "steps[0].dependencies[1]: ", "int"),
         (STEP % '"timeout": "5"', "steps[0].timeout: ", "str"),

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from semantica.pipeline import ExecutionEngine, PipelineValidationError, RetryPolicy
 from semantica.pipeline.engine.findings import Finding, Findings, ValidationResult
 from semantica.pipeline.engine.model import Pipeline, PipelineStep
 from semantica.pipeline.engine.validator import PipelineValidator
@@ -285,6 +286,96 @@ anything = st.one_of(
 def test_no_pipeline_breaks_the_validator(steps: Any, name: Any, level: Any) -> None:
     result = PipelineValidator(has).validate_pipeline(Pipeline(name, steps, {}, level))
     assert result.valid is (result.errors == [])
+
+
+class NoSignature:
+    @property
+    def __signature__(self) -> Any:
+        raise RuntimeError("none of your business")
+
+    def __call__(self, data: Any) -> int:
+        return 1
+
+
+class Unpicklable:
+    def __reduce__(self) -> Any:
+        raise RuntimeError("stay here")
+
+
+SOUND = step("a")
+
+
+@pytest.mark.parametrize(
+    ("steps", "found"),
+    [
+        *((wrong, ["invalid_steps"]) for wrong in ([None], [SOUND, 5], ["a", SOUND])),
+        *((wrong, ["invalid_steps"]) for wrong in (None, 5, {"a": SOUND}, iter([SOUND]), "abc")),
+        ([step("a", handler=NoSignature())], []),
+        ([step("a", config={"k": (c for c in "x")})], ["unrecordable"]),
+        ([step("a", config={"k": Unpicklable()})], ["unrecordable"]),
+        ([step("a", config={"\ud800": 1})], ["invalid_option"]),
+    ],
+    ids=repr,
+)
+def test_a_pipeline_made_by_hand_is_judged_whatever_it_is(steps: Any, found: list[str]) -> None:
+    validator, pipeline = PipelineValidator(has), Pipeline("p", steps)
+    errors = codes(validator.validate_pipeline(pipeline).errors)
+    assert [code for code in errors if code != "empty_pipeline"] == found
+    validator.validate_dependencies(pipeline)
+    assert validator.validate_structure(pipeline).valid is not ("invalid_steps" in found)
+    assert validator.detect_cycles(pipeline) == []
+    if "invalid_steps" in found:
+        with pytest.raises(PipelineValidationError, match="invalid_steps"):
+            validator.estimate_performance(pipeline)
+        with pytest.raises(PipelineValidationError, match="invalid_steps"):
+            ExecutionEngine(":memory:").execute_pipeline(pipeline)
+
+
+@pytest.mark.parametrize("metadata", [5, None, {1: 2}, {"\ud800": 1}, [("a", 1)]])
+def test_metadata_has_names(metadata: Any) -> None:
+    result = PipelineValidator(has).validate_pipeline(Pipeline("p", [SOUND], metadata))
+    assert codes(result.errors) == ["invalid_option"]
+
+
+def test_metadata_that_cannot_be_recorded() -> None:
+    result = PipelineValidator(has).validate_pipeline(Pipeline("p", [SOUND], {"k": Unpicklable()}))
+    assert codes(result.errors) == ["unrecordable"] and "metadata 'k'" in result.errors[0]
+
+
+@pytest.mark.parametrize("nothing", [None, 5, [SOUND], "p"])
+def test_what_is_no_pipeline_is_no_argument(nothing: Any) -> None:
+    for look in (PipelineValidator().validate_pipeline, PipelineValidator().detect_cycles):
+        with pytest.raises(TypeError, match="pipeline must be a Pipeline"):
+            look(nothing)
+
+
+@pytest.mark.parametrize("workers", [0, -1, float("nan"), float("inf"), 2.5])
+def test_workers_of_an_estimate_are_a_whole_number(workers: Any) -> None:
+    with pytest.raises(ValueError, match="workers must be a whole number from 1"):
+        PipelineValidator(workers=workers)
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "warning"),
+    [
+        ("ConnectionError", None, None),
+        (f"{__name__}:NoSignature", "unknown_error", None),
+        (f"{__name__}:Gone", "unknown_error", None),
+        ("ConectionError", "unknown_error", None),
+        ("no_such_module:Error", None, "unimportable_error"),
+        ("__main__:Gone", None, "unimportable_error"),
+    ],
+)
+def test_errors_that_are_retried_are_classes(
+    name: str, error: str | None, warning: str | None
+) -> None:
+    retry = RetryPolicy(retryable_errors=[name])
+    result = PipelineValidator().validate_pipeline(Pipeline("p", [step("a", retry=retry)]))
+    result.warnings = Findings(one for one in result.warnings if one.code != "no_handler")
+    assert (codes(result.errors), codes(result.warnings)) == (
+        [error] if error else [],
+        [warning] if warning else [],
+    )
 
 
 def test_100000_steps() -> None:

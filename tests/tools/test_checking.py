@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sqlite3
 import subprocess
@@ -248,6 +249,13 @@ def test_doctor_tells_what_is_set_and_by_whom(shell):
 
 
 # doctor
+
+
+def test_a_named_pipe_is_no_configuration(shell):
+    """Nobody may ever write to it."""
+    os.mkfifo(shell.folder / "pipe.yaml")
+    told = shell("doctor", "--config", "pipe.yaml", status=1).stdout
+    assert "it is not a file" in " ".join(told.split())
 
 
 def test_a_healthy_machine(shell):

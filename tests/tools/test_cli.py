@@ -164,7 +164,7 @@ def test_handlers_may_write_and_log(shell):
         (["run", "what ever"], "names no pipeline"),
         (["run", SUMS, "--set", "addd.value=1"], "did you mean 'add'?"),
         (["run", SUMS, "--set", "one=1"], "step.key=value"),
-        (["run", SUMS, "--set", "one.cache=1"], "cannot be set"),
+        (["run", SUMS, "--set", "one.deadline=1"], "cannot be set"),
         (["run", SUMS, "--data", "{"], "--data is not JSON"),
         (["run", SUMS, "--data", "@none.json"], "cannot read none.json"),
         (["run", SUMS, "--path", "none"], "none is not a folder"),
@@ -275,3 +275,14 @@ def test_every_command_explains_itself():
 def test_the_samples_run(shell, sample, monkeypatch):
     monkeypatch.setattr(shell, "folder", ROOT)
     assert shell.json("run", f"tools/samples/pipelines/{sample}")["success"]
+
+
+def test_a_log_is_copied(shell):
+    shell("run", SUMS)
+    made = shell.json("backup", "copies/one.db")
+    assert (made["runs"], made["artifacts"]) == (1, 0)
+    assert made["events"] == len(shell("events", "--json").stdout.splitlines())
+    copied = shell("status", "--log", made["path"]).stdout
+    assert copied.splitlines()[0] == shell("status").stdout.splitlines()[0]
+    assert "1 runs" in shell("backup", "copies/two.db").stdout
+    assert "one.db exists; name a new file" in shell.error("backup", "copies/one.db")
