@@ -157,7 +157,7 @@ def test_the_engines_options_count_for_steps_without_a_policy(
 
 
 def test_a_failure_handler_of_another_kind_is_refused(make_engine: MakeEngine) -> None:
-    with pytest.raises(TypeError, match="not a FailureHandler: RetryPolicy"):
+    with pytest.raises(TypeError, match="must be a FailureHandler, not RetryPolicy"):
         make_engine(failure_handler=RetryPolicy())
 
 

@@ -63,7 +63,7 @@ STEP = '{"name": "a", "type": "t", %s}'
         (
             STEP % '"retry": {"max_retries": -1}',
             "steps[0].retry: ",
-            "must be finite and not negative",
+            "RetryPolicy.max_retries must be a whole number from 0, not -1",
         ),
         (STEP % '"retry": {"strategy": "expo"}', "steps[0].retry.strategy: ", "exponential"),
         (STEP % '"retry": {"retryable_errors": [5]}', "steps[0].retry.retryable_errors: ", "names"),

@@ -324,7 +324,10 @@ WRONG = [
     ({"steps": [step(timeout=-5)]}, "the timeout -5"),
     ({"steps": [step(retry={"max_retry": 1})]}, "step 'a': retry: Unexpected keyword"),
     ({"steps": [step(retry={"max_retries": "x"})]}, "step 'a': retry: "),
-    ({"steps": [step(retry={"max_retries": 1.5})]}, "the retry policy: Expected `int`"),
+    (
+        {"steps": [step(retry={"max_retries": 1.5})]},
+        "RetryPolicy.max_retries must be a whole number",
+    ),
     ({"steps": [step(retry=3)]}, "retry must be a RetryPolicy, not 3"),
     ({"steps": [step(handler="no reference")]}, "the handler 'no reference' must be"),
     ({"steps": [step(config={"timeout": 5})]}, "steps[0].config.timeout: an option"),
