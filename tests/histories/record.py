@@ -71,12 +71,22 @@ def tell() -> list[tuple[Story, str]]:
     return [
         (suspended(), "suspended"),
         (rolled_back(), "rolled-back"),
+        (forked(), "forked"),
         (fallback, "fallback"),
         (yielded, "yielded"),
         (done, "completed"),
         (failed, "failed"),
         (cancelled, "cancelled"),
     ]
+
+
+def forked() -> Story:
+    """A run that begins with the output of another one, whose own output may serve again."""
+    story = Story({"a": [], "b": ["a"]}, options={"b": {"cache": 60.0}}).claim()
+    story.tell(s.StepReused("a", completed("a").output, "another", 4))
+    story.tell(s.StepStarted("b", 1, "w", (3,), cache="known-by")).after(1)
+    story.tell(s.StepCompleted("b", 1, completed("b").output, 1.0, cache="known-by"))
+    return story.tell(p.PipelineCompleted((story.run.step("b").version,), 9.0))
 
 
 def suspended() -> Story:
