@@ -16,7 +16,13 @@ import msgspec
 import pytest
 from making import MakeEngine
 
-from semantica.pipeline import ExecutionEngine, Pipeline, PipelineBuilder, RetryPolicy
+from semantica.pipeline import (
+    ExecutionEngine,
+    Pipeline,
+    PipelineBuilder,
+    ResourceScheduler,
+    RetryPolicy,
+)
 from semantica.pipeline.events.errors import PipelineValidationError
 
 
@@ -501,3 +507,33 @@ def test_at_most_once_is_not_retried_when_its_attempt_was_cut_off(
     result = make_engine().execute_pipeline(pipeline, str(tmp_path / "pids"))
     assert "the step is at_most_once and must not run again" in result.errors[0]
     assert result.metrics["steps_retried"] == 0
+
+
+def devices(data: Any, context: Any) -> Any:
+    return context.gpus, os.environ.get("CUDA_VISIBLE_DEVICES")
+
+
+@pytest.mark.parametrize(
+    ("present", "seen"),
+    [(None, ["0,1", "2", None]), ("4,GPU-b,7", ["4,GPU-b", "7", "4,GPU-b,7"])],
+)
+def test_a_process_sees_the_gpus_of_its_step_alone(
+    make_engine: MakeEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    present: str | None,
+    seen: list[str | None],
+) -> None:
+    """Whatever the process before it, on the same worker, has seen."""
+    if present is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", present)
+    scheduler = ResourceScheduler()
+    scheduler.register_resource("gpu", "gpu", capacity=3)
+    builder = PipelineBuilder()
+    for name, gpu in (("two", 2), ("one", 1), ("none", 0)):
+        builder.add_step(name, "gpu", handler=devices, dependencies=[], gpu=gpu)
+    engine = make_engine(executor="process", resource_scheduler=scheduler, max_workers=3)
+    output = engine.execute_pipeline(builder.build("gpus")).output
+    assert [output[name][1] for name in ("two", "one", "none")] == seen
+    assert [output[name][0] for name in ("two", "one", "none")] == [(0, 1), (2,), ()]
