@@ -25,6 +25,7 @@ from semantica.pipeline import (
     RetryPolicy,
 )
 from semantica.pipeline.engine.serialize import deserialize, serialize
+from semantica.pipeline.events.errors import PipelineValidationError
 from semantica.pipeline.events.upcasters import to_event
 
 
@@ -426,13 +427,12 @@ def test_what_undoes_nothing_is_refused(once: ExecutionEngine, compensate: Any, 
     assert "compensat" in str(info.value)
 
 
-def test_a_name_that_cannot_be_found_fails_the_rollback_clearly(
+def test_a_name_that_cannot_be_found_is_refused_before_anything_is_done(
     once: ExecutionEngine, file: Path
 ) -> None:
-    result = roll_back(once, saga(file, b="no_such_module:undo"))
-    assert result.status == "rollback_failed"
-    assert "what undoes it cannot be found" in result.errors[1]
-    assert "no_such_module" in result.errors[1] and "pipeline=" in result.errors[1]
+    with pytest.raises(PipelineValidationError, match=r"step 'b': cannot import 'no_such_module"):
+        roll_back(once, saga(file, b="no_such_module:undo"))
+    assert lines(file) == []
 
 
 def test_a_lambda_is_warned_about_and_must_be_given_again(
