@@ -25,14 +25,13 @@ from .findings import Finding
 from .live import Owner
 from .logger import logger
 from .logs import SharedLoop, open_log, retire
-from .loop import follow
 from .model import Pipeline, define
 from .options import checked_origin, checked_scheduler, deadline_at, resolve
 from .ownership import ACTIVE
 from .requests import Submission, Unfinished
 from .result import ExecutionResult, PipelineFuture
 from .submission import actor, checked_id, handlers_of, new_id, submitted
-from .supply import Supply
+from .supply import Supply, follow
 
 if TYPE_CHECKING:
     from ..events.sqlite import Durability

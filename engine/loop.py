@@ -46,7 +46,6 @@ from .writing import append_patiently
 
 if TYPE_CHECKING:
     from .desks import Held
-    from .parallelism import ParallelismManager
 
 
 MAX_SLEEP = 3600.0
@@ -392,17 +391,6 @@ class Loop:
             future.set_exception(error)
         self.ownership.fail(error)
         self.ownership.release_idle()
-
-
-def follow(manager: ParallelismManager, loop: Loop, owner: Owner) -> None:
-    """Give an owner as many workers as a manager has, also when that changes."""
-
-    def resize(max_workers: int) -> None:
-        if owner.id in loop.owners:
-            owner.backend.resize(max_workers + owner.lent)
-            loop.hungry[owner.id] = owner
-
-    owner.let_go = manager.subscribe(lambda count: loop.post(partial(resize, count)))
 
 
 def _nothing() -> None:

@@ -1,4 +1,4 @@
-"""The resource scheduler of an engine, which few runs need."""
+"""What an engine is supplied with: a resource scheduler, which few runs need, and workers."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from .configuration import PipelineConfig
 if TYPE_CHECKING:
     from .live import Owner
     from .loop import Loop
+    from .parallelism import ParallelismManager
     from .resources import ResourceScheduler
 
 
@@ -56,3 +57,14 @@ class Supply:
                 scheduler.attach(Home(pool, owner.id, show_life, is_dead))
                 self._attached = scheduler
             return self._attached
+
+
+def follow(manager: ParallelismManager, loop: Loop, owner: Owner) -> None:
+    """Give an owner as many workers as a manager has, also when that changes."""
+
+    def resize(max_workers: int) -> None:
+        if owner.id in loop.owners:
+            owner.backend.resize(max_workers + owner.lent)
+            loop.hungry[owner.id] = owner
+
+    owner.let_go = manager.subscribe(lambda count: loop.post(partial(resize, count)))

@@ -70,12 +70,16 @@ def test_every_case_that_is_named_exists() -> None:
 def test_the_test_that_is_named_exists(proof: str) -> None:
     file, _, function = proof.partition("::")
     assert (TESTS / file).is_file(), f"there is no tests/{file}"
-    assert any(name.startswith("test_") for name in _functions(file))
-    assert not function or function in _functions(file), f"tests/{file} has no {function}"
+    assert _tests(file), f"tests/{file} has no test"
+    assert not function or function in _tests(file), f"tests/{file} has no {function}"
 
 
 @cache
-def _functions(file: str) -> set[str]:
-    tree = ast.parse((TESTS / file).read_text("utf-8"))
+def _tests(file: str) -> set[str]:
+    """The tests of a file; a state machine's is a name it is given: `TestPool = Pools.TestCase`."""
+    nodes = list(ast.walk(ast.parse((TESTS / file).read_text("utf-8"))))
     kinds = ast.FunctionDef | ast.AsyncFunctionDef
-    return {node.name for node in ast.walk(tree) if isinstance(node, kinds)}
+    functions = {node.name for node in nodes if isinstance(node, kinds)}
+    targets = [target for node in nodes if isinstance(node, ast.Assign) for target in node.targets]
+    machines = {target.id for target in targets if isinstance(target, ast.Name)}
+    return {name for name in functions | machines if name.startswith(("test_", "Test"))}
