@@ -50,23 +50,13 @@ def step(step_type: str, *, config: type[Struct] | None = None) -> Callable[[F],
 
     def register(handler: F) -> F:
         if config is not None:
-            _declare(handler, config)
+            from .configured import configured
+
+            handler = configured(config)(handler)
         _registered[step_type] = handler
         return handler
 
     return register
-
-
-def _declare(handler: Callable[..., Any], schema: type[Struct]) -> None:
-    from msgspec import Struct
-
-    from .. import binding
-
-    if not (isinstance(schema, type) and issubclass(schema, Struct)):
-        raise TypeError(f"config must be a msgspec.Struct type, not {schema!r}")
-    for _, message in binding.fit(handler, schema.__struct_fields__):
-        raise TypeError(f"the schema {schema.__name__}: {message}")
-    handler.config_schema = schema  # type: ignore[attr-defined]
 
 
 def lookup(step_type: str) -> Handler | None:
