@@ -224,7 +224,6 @@ class ExecutionEngine(Controls):
         Returns at once; the run is recorded with the loop's next commit, and every later call on
         this engine finds it. Arguments and errors are those of :meth:`execute_pipeline`.
         """
-        self._mention_unfinished(pipeline.name)
         submission = self._prepared(
             pipeline,
             data,
@@ -235,6 +234,7 @@ class ExecutionEngine(Controls):
             parallelism=self._options.parallelism,
             origin=checked_origin(origin),
         )
+        self._mention_unfinished(pipeline.name)
         return self._submit(submission, progress_callback)
 
     def _prepared(
