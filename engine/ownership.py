@@ -15,16 +15,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ..events.directory import RunRow, stream_of
-from ..events.errors import (
-    EngineClosed,
-    LogCorrupt,
-    LogError,
-    LogUnavailable,
-    RunNotFound,
-)
+from ..events.errors import EngineClosed, LogError, LogUnavailable
 from ..events.machines import PipelineStatus
-from ..events.pipeline import PipelineSubmitted
-from ..events.upcasters import to_event
+from ..events.retention import not_here
 from ..projections.catchup import load_run
 from ..projections.run import Run
 from .core import commands as c
@@ -36,6 +29,7 @@ from .requests import (
     LEASE,
     Submission,
     Unfinished,
+    beginning_of,
     check_same,
     claim_by,
     is_signal,
@@ -107,8 +101,10 @@ class Ownership:
             return True
         row = self._store.run(submission.run_id)
         if row is None:
+            if self._store.archived(submission.run_id):
+                raise not_here(self._store, submission.run_id)
             return False
-        check_same(self._submitted(row), submission)
+        check_same(beginning_of(self._store, row.stream), submission)
         if live is not None:
             live.waiters.append(waiter)
         elif row.status.finished:
@@ -121,12 +117,6 @@ class Ownership:
             if row.status is PipelineStatus.STOPPED:
                 self._decide(live, c.Resume(), submission.actor)
         return True
-
-    def _submitted(self, row: RunRow) -> PipelineSubmitted:
-        event = to_event(next(self._store.read(row.stream)))
-        if not isinstance(event, PipelineSubmitted):
-            raise LogCorrupt(f"{row.stream} does not begin with PipelineSubmitted")
-        return event
 
     def _tell(self, run: Run, waiter: Waiter) -> None:
         result = result_of(run, self._store.artifacts, self._loop.now)
@@ -216,7 +206,7 @@ class Ownership:
     ) -> None:
         row = self._store.run(run_id)
         if row is None:
-            raise RunNotFound(f"no run {run_id!r} in {self._store.location}")
+            raise not_here(self._store, run_id)
         run = load_run(self._store, run_id)
         if self._owned(row) or (row.status.active and isinstance(command, c.Signal)):
             decide(run, command, self._loop.now)  # refused here rather than in the owner's log
@@ -243,7 +233,7 @@ class Ownership:
             if live is not None:
                 live.waiters.append(waiter)
             elif row is None:
-                raise RunNotFound(f"no run {run_id!r} in {self._store.location}")
+                raise not_here(self._store, run_id)
             elif row.status.finished or row.status is PipelineStatus.STOPPED:
                 self._tell(load_run(self._store, run_id), waiter)
             else:
@@ -331,6 +321,11 @@ class Ownership:
             return
         row = self._store.run(run_id)
         if row is None:
+            if self._store.archived(run_id):
+                for one in self._followed.pop(run_id):
+                    one.waiter.resolve(
+                        partial(one.waiter.future.set_exception, not_here(self._store, run_id))
+                    )
             return
         if row.status.finished or row.status is PipelineStatus.STOPPED:
             run = load_run(self._store, run_id)

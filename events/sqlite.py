@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .artifacts import FileArtifacts
-from .directory import RunRow, advance, concerns
+from .directory import RunRow, advance, concerns, stream_of
 from .envelope import GENESIS, Envelope, NewEvent, chain
 from .errors import AppendRefused
 from .machines import PipelineStatus
@@ -18,6 +19,9 @@ from .sqlite_connection import Connection, Durability, beside
 from .sqlite_file import LifeLock
 from .sqlite_rows import ENVELOPE, ROW, to_envelope, to_row, write_row
 from .store import Backup, Batch, InboxItem, Member, Snapshot
+
+if TYPE_CHECKING:
+    from .verify import Inspection
 
 BUSY_TIMEOUT = 5.0
 """Seconds to wait for somebody else's transaction (a person with a shell)."""
@@ -78,7 +82,8 @@ class SqliteStore:
             (batch.stream,),
         ).fetchone()
         version, epoch, digest = head or (0, 0, GENESIS)
-        refusal = refuse(batch, version, epoch)
+        archived = head is None and self._archived(connection, batch.stream) is not None
+        refusal = refuse(batch, version, epoch, archived=archived)
         if refusal:
             return refusal
         rows: list[tuple[Any, ...]] = []
@@ -141,6 +146,14 @@ class SqliteStore:
                 return
             after = rows[-1][key]
 
+    def head(self, stream: str) -> Envelope | None:
+        with self._reading() as connection:
+            found = connection.execute(
+                f"SELECT {ENVELOPE} FROM events WHERE stream = ? ORDER BY version DESC LIMIT 1",
+                (stream,),
+            ).fetchone()
+        return to_envelope(found) if found else None
+
     def cached(self, key: str) -> Envelope | None:
         with self._reading() as connection:
             found = connection.execute(
@@ -149,6 +162,19 @@ class SqliteStore:
                 "AND json_extract(payload, '$.cache') = ? ORDER BY position DESC LIMIT 1",
                 (key,),
             ).fetchone()
+        return to_envelope(found) if found else None
+
+    def archived(self, run_id: str) -> Envelope | None:
+        with self._reading() as connection:
+            return self._archived(connection, stream_of(run_id))
+
+    @staticmethod
+    def _archived(connection: sqlite3.Connection, stream: str) -> Envelope | None:
+        found = connection.execute(
+            f"SELECT {ENVELOPE} FROM events WHERE type = 'RunArchived' "
+            "AND 'run/' || json_extract(payload, '$.run') = ?",
+            (stream,),
+        ).fetchone()
         return to_envelope(found) if found else None
 
     # -- directory ---------------------------------------------------------------------------
@@ -291,6 +317,31 @@ class SqliteStore:
                 "SELECT version, fold, data FROM snapshots WHERE stream = ?", (stream,)
             ).fetchone()
         return Snapshot(*found) if found else None
+
+    def retire(self, head: Envelope, stub: Batch) -> AppendRefused | None:
+        with self._writing() as connection:
+            if self.head(head.stream) != head:
+                return AppendRefused(head.stream, f"it is not at version {head.version} any more")
+            refusal = self._append(connection, stub)
+            if refusal is None:
+                for table in ("events", "snapshots", "inbox"):
+                    connection.execute(f"DELETE FROM {table} WHERE stream = ?", (head.stream,))
+                run_id = head.stream.partition("/")[2]
+                connection.execute("DELETE FROM directory WHERE run_id = ?", (run_id,))
+            return refusal
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        with self._writing():
+            yield
+
+    def compact(self) -> int:
+        return self._connection.compact()
+
+    def inspect(self) -> AbstractContextManager[Inspection]:
+        from .sqlite_inspection import inspection
+
+        return inspection(self._connection)
 
     def backup(self, path: Path) -> Backup:
         from .sqlite_backup import back_up

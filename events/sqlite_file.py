@@ -101,7 +101,8 @@ def explain(path: str, error: sqlite3.Error) -> LogError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_NOTADB:
         return NotALog(f"{path} is not a SQLite database; choose another --log or move it away")
-    if code == sqlite3.SQLITE_CORRUPT:
+    unreadable = "decode to UTF-8" in str(error) or "malformed JSON" in str(error)
+    if code == sqlite3.SQLITE_CORRUPT or unreadable:
         return LogCorrupt(
             f"{path} is damaged ({error}); restore a backup, or save what is readable with "
             f"'sqlite3 {path} .recover'"

@@ -8,17 +8,21 @@ from typing import Any
 
 from .directory import RunRow
 from .envelope import Envelope
+from .errors import LogCorrupt
 from .machines import PipelineStatus
 
 ENVELOPE = "position, stream, version, type, schema, at, actor, epoch, encoding, payload, digest"
 """Columns of ``events``."""
 ROW = "run_id, name, status, engine, owner, epoch, priority, submitted_at, changed_at"
 """Columns of ``directory``."""
+_STATUSES = frozenset(PipelineStatus)
 
 
 def to_envelope(found: Sequence[Any]) -> Envelope:
-    """The envelope in a row of the columns ``ENVELOPE``."""
+    """The envelope in a row of the columns ``ENVELOPE``. Raises LogCorrupt."""
     position, stream, version, kind, schema, at, actor, epoch, encoding, payload, digest = found
+    if not isinstance(payload, str | bytes):
+        raise LogCorrupt(f"event {version} of {stream}: its payload is no text but {payload!r}")
     return Envelope(
         position,
         stream,
@@ -29,14 +33,16 @@ def to_envelope(found: Sequence[Any]) -> Envelope:
         actor,
         epoch,
         encoding,
-        payload.encode() if isinstance(payload, str) else bytes(payload),  # tampered with
+        payload.encode() if isinstance(payload, str) else payload,  # tampered with
         digest,
     )
 
 
 def to_row(found: Sequence[Any]) -> RunRow:
-    """The run in a row of the columns ``ROW``."""
+    """The run in a row of the columns ``ROW``. Raises LogCorrupt."""
     run_id, name, status, *rest = found
+    if status not in _STATUSES:
+        raise LogCorrupt(f"the directory says of run {run_id!r} that it is {status!r}")
     return RunRow(run_id, name, PipelineStatus(status), *rest)
 
 

@@ -35,7 +35,7 @@ def stage() -> Iterator[None]:
     still = SimpleNamespace(perf_counter=lambda: 0.0, thread_time=lambda: 0.0)
     before = random.getstate()
     with (
-        mock.patch.multiple(catchup, SNAPSHOT_EVENTS=15),
+        mock.patch.multiple(catchup, SNAPSHOT_EVENTS=15, SNAPSHOT_BYTES=2**20),
         mock.patch.multiple(pool, SNAPSHOT_EVENTS=20, logger=_Log),
         mock.patch.multiple(loop, logger=_Log, peak_memory=lambda: 1.0),
         mock.patch.object(attempt, "time", still),

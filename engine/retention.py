@@ -1,0 +1,86 @@
+"""What may leave a log, and who is asked: the half of the engine that keeps it small."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..events.arguments import number
+from ..events.errors import LogError
+from ..events.machines import PipelineStatus
+from ..events.retention import Vacuumed, retire, stub_of, sweep
+from ..events.store import Store
+from ..events.stub import RunArchived
+
+GRACE = 24 * 3600.0
+"""Seconds that an artifact which nothing names stays."""
+
+
+def archive(
+    store: Store,
+    *,
+    older_than: float,
+    to: str | os.PathLike[str] | None,
+    name: str | None,
+    statuses: Iterable[PipelineStatus | str] | None,
+    dry_run: bool,
+    actor: str,
+    now: int,
+) -> list[RunArchived]:
+    """See :meth:`ExecutionEngine.archive`."""
+    age = number("older_than", older_than)
+    chosen = _finished(statuses)
+    rows = [
+        row
+        for row in reversed(store.runs(name=name, statuses=chosen))
+        if now - row.changed_at >= age * 1e9
+    ]
+    if dry_run:
+        place = None if to is None else str(Path(to).resolve())
+        made = [stub_of(store, row, place) for row in rows]
+        return [one[1] for one in made if one]
+    if not rows:
+        return []
+    with _opened(to, store) as target:
+        retired = (retire(store, row, target, actor=actor, at=now) for row in rows)
+        return [stub for stub in retired if stub]
+
+
+def _finished(statuses: Iterable[PipelineStatus | str] | None) -> list[PipelineStatus]:
+    if isinstance(statuses, str):
+        statuses = [statuses]
+    finished = [status for status in PipelineStatus if status.finished]
+    chosen = finished if statuses is None else [PipelineStatus(one) for one in statuses]
+    for status in chosen:
+        if status not in finished:
+            raise ValueError(f"only finished runs can be archived ({', '.join(finished)}), not "
+                             f"{status} ones")  # fmt: skip
+    return chosen
+
+
+@contextmanager
+def _opened(to: str | os.PathLike[str] | None, store: Store) -> Iterator[Store | None]:
+    """The log that runs are moved to, created if need be."""
+    if to is None:
+        yield None
+        return
+    from ..events.sqlite import SqliteStore
+
+    path = Path(to).expanduser().resolve()
+    if str(path) == store.location:
+        raise LogError(f"{path} is the log itself; name another file for the archive")
+    target = SqliteStore(path)
+    try:
+        yield target
+    finally:
+        target.close()
+
+
+def vacuum(store: Store, *, grace: float, dry_run: bool) -> Vacuumed:
+    """See :meth:`ExecutionEngine.vacuum`."""
+    before = time.time_ns() - int(number("grace", grace) * 1e9)  # as the file system's clock
+    artifacts, size = sweep(store, before, dry_run=dry_run)
+    return Vacuumed(artifacts, size, 0 if dry_run else store.compact())
