@@ -6,14 +6,18 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import groupby, islice
 from pathlib import Path
 
 from ..events.arguments import number
+from ..events.directory import stream_of
+from ..events.envelope import GENESIS, follows
 from ..events.errors import LogError
 from ..events.machines import PipelineStatus
 from ..events.retention import Vacuumed, retire, stub_of, sweep
 from ..events.store import Store
 from ..events.stub import RunArchived
+from ..events.verify import Fault
 
 GRACE = 24 * 3600.0
 """Seconds that an artifact which nothing names stays."""
@@ -84,3 +88,43 @@ def vacuum(store: Store, *, grace: float, dry_run: bool) -> Vacuumed:
     before = time.time_ns() - int(number("grace", grace) * 1e9)  # as the file system's clock
     artifacts, size = sweep(store, before, dry_run=dry_run)
     return Vacuumed(artifacts, size, 0 if dry_run else store.compact())
+
+
+def archive_faults(stubs: Iterable[RunArchived]) -> Iterator[Fault]:
+    """Compare stubs with the logs that their runs were moved to."""
+    from ..events.sqlite import SqliteStore
+
+    moved = [stub for stub in stubs if stub.to is not None]
+    moved.sort(key=lambda stub: str(stub.to))
+    for place, group in groupby(moved, key=lambda stub: str(stub.to)):
+        if not Path(place).exists():
+            yield Fault(f"the log {place} that runs were moved to is not there")
+            continue
+        try:
+            store = SqliteStore(place)
+        except LogError as error:
+            yield Fault(str(error))
+            continue
+        try:
+            for stub in group:
+                fault = _moved_fault(store, stub)
+                if fault:
+                    yield Fault(f"{place} {fault}", stream_of(stub.run))
+        finally:
+            store.close()
+
+
+def _moved_fault(store: Store, stub: RunArchived) -> str | None:
+    """The events in an archive, up to the stub's number (it may have been resumed there)."""
+    head, previous, seen = bytes.fromhex(stub.digest), GENESIS, 0
+    try:
+        for envelope in islice(store.read(stream_of(stub.run)), stub.events):
+            seen += 1
+            if envelope.version != seen or not follows(previous, envelope):
+                return f"is damaged at version {seen}"
+            previous = envelope.digest
+    except LogError as error:
+        return f"cannot be read: {error}"
+    if seen != stub.events:
+        return f"has {seen} of its {stub.events} events"
+    return None if previous == head else "has another history of it"

@@ -20,6 +20,8 @@ NETWORK = frozenset(
 )
 """File systems whose locks do not exclude other machines."""
 _ESCAPED = re.compile(r"\\([0-7]{3})")  # blanks and backslashes in /proc/self/mountinfo
+SMALLEST = 512
+"""Bytes of the smallest database that there can be (https://sqlite.org/fileformat.html)."""
 REPORT_AFTER = 5.0
 """Seconds of waiting for another process's commit after which it is named in the log."""
 
@@ -47,6 +49,8 @@ def prepare(path: Path) -> bool:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     except FileExistsError:
         if path.is_file():
+            if 0 < path.stat().st_size < SMALLEST:  # SQLite would take it for a new database
+                raise NotALog(f"{path} is no log, or what is left of one") from None
             return False
         at_fault = path if path.exists() else path.parent
         expected = "file" if at_fault is path else "folder"

@@ -175,7 +175,7 @@ class Verification:
                 yield Fault("the directory has a run of which there are no events", found.stream)
             elif row != found:
                 differing = ", ".join(
-                    f"{name} {getattr(found, name)!r}, not {getattr(row, name)!r}"
+                    f"{name} {_told(found, name)}, not {_told(row, name)}"
                     for name in row.__struct_fields__
                     if getattr(row, name) != getattr(found, name)
                 )
@@ -200,6 +200,11 @@ class Verification:
             artifacts.get(digest)
         except PipelineError as error:
             yield msgspec.structs.replace(place, problem=str(error))
+
+
+def _told(row: RunRow, name: str) -> str:
+    value = getattr(row, name)
+    return repr(str(value)) if isinstance(value, str) else repr(value)
 
 
 def artifacts_of(event: Any) -> Iterator[str]:

@@ -42,7 +42,8 @@ def _run_fault(store: Store, name: str, snapshot: Snapshot) -> str | None:
         kept = from_snapshot(name, run.graph.definition, snapshot.data)
     except msgspec.MsgspecError:
         return "its snapshot cannot be read (it is not used)"
-    return None if kept.state == run.state else "its snapshot differs from its events"
+    same = kept.state == run.state and kept.state.version == snapshot.version
+    return None if same else "its snapshot differs from its events"
 
 
 def _pool_fault(store: Store, name: str, snapshot: Snapshot) -> str | None:
@@ -55,4 +56,5 @@ def _pool_fault(store: Store, name: str, snapshot: Snapshot) -> str | None:
         kept = pools.pool_from_bytes(name, snapshot.data)
     except msgspec.MsgspecError:
         return "its snapshot cannot be read (it is not used)"
-    return None if kept.state == pool.state else "its snapshot differs from its events"
+    same = kept.state == pool.state and kept.state.version == snapshot.version
+    return None if same else "its snapshot differs from its events"
