@@ -50,7 +50,10 @@ def prepare(path: Path) -> bool:
     except FileExistsError:
         if path.is_file():
             if 0 < path.stat().st_size < SMALLEST:  # SQLite would take it for a new database
-                raise NotALog(f"{path} is no log, or what is left of one") from None
+                raise NotALog(
+                    f"{path} is not a SQLite database, or only the beginning of one; choose "
+                    "another --log or move it away"
+                ) from None
             return False
         at_fault = path if path.exists() else path.parent
         expected = "file" if at_fault is path else "folder"

@@ -168,7 +168,7 @@ def measure(shape: str, events: int) -> None:
             f"  state from snapshot and tail in {loaded['seconds']:.1f} s, peak "
             f"{loaded['peak_mib']} MiB; from all events in {replayed['seconds']:.1f} s, peak "
             f"{replayed['peak_mib']} MiB\n"
-            f"  recovered: its step runs after {ready:.1f} s, is where it was after {arrived:.1f} s, "
+            f"  recovered: its step runs after {ready:.1f} s, is there after {arrived:.1f} s, "
             f"peak {recovered['peak_mib']} MiB",
             flush=True,
         )

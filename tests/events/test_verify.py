@@ -94,7 +94,7 @@ def test_a_whole_log_has_no_fault(copy: Path) -> None:
     store.close()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.data())
 def test_one_changed_byte_of_any_column_is_reported_at_its_version(
     whole: Path, data: st.DataObject
@@ -132,7 +132,7 @@ def flipped(value: Any, data: st.DataObject) -> Any:
     return bytes(raw)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_a_changed_byte_of_the_file_is_reported_or_harmless(
     whole: Path, data: st.DataObject
@@ -144,7 +144,7 @@ def test_a_changed_byte_of_the_file_is_reported_or_harmless(
     check_damaged(whole, bytes(content))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_a_file_that_is_cut_off_is_reported_or_harmless(whole: Path, data: st.DataObject) -> None:
     content = whole.read_bytes()
