@@ -107,7 +107,8 @@ SAVE = loop.save_snapshot
 def report(**facts: Any) -> None:
     """Say what is known to the parent, which may be the last that this process does."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    print(json.dumps({"peak_mib": peak, **SNAPSHOTS, **facts}), flush=True)
+    cpu = time.process_time()
+    print(json.dumps({"peak_mib": peak, "cpu": cpu, **SNAPSHOTS, **facts}), flush=True)
 
 
 def child(role: str, log: str, shape: str, events: int) -> None:
@@ -165,9 +166,9 @@ def measure(shape: str, events: int) -> None:
             f"  {executed['snapshots']} snapshots, {executed['snapshot_seconds']:.1f} s in all, "
             f"the last of {size / 2**20:.1f} MiB at version {version:,} "
             f"({row[0] - version:,} events after it)\n"
-            f"  state from snapshot and tail in {loaded['seconds']:.1f} s, peak "
-            f"{loaded['peak_mib']} MiB; from all events in {replayed['seconds']:.1f} s, peak "
-            f"{replayed['peak_mib']} MiB\n"
+            f"  state from snapshot and tail in {loaded['seconds']:.1f} s ({loaded['cpu']:.1f} of "
+            f"CPU), peak {loaded['peak_mib']} MiB; from all events in {replayed['seconds']:.1f} s "
+            f"({replayed['cpu']:.1f} of CPU), peak {replayed['peak_mib']} MiB\n"
             f"  recovered: its step runs after {ready:.1f} s, is there after {arrived:.1f} s, "
             f"peak {recovered['peak_mib']} MiB",
             flush=True,
