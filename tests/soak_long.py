@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from soak import soak as s
+from soak import measuring as s
 
 
 def main() -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from soak.soak import Sample, growth, soak
+from soak.measuring import Sample, growth, soak
 
 SECONDS = 6.0
 
