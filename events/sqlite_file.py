@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from .artifacts import sync_path
 from .errors import LogCorrupt, LogError, LogUnavailable, NotALog
 
 APPLICATION_ID = 0x53504C31  # "SPL1", in the header of every log
@@ -37,7 +38,7 @@ def prepare(path: Path) -> bool:
     try:
         if path.is_dir():
             raise NotALog(f"{path} is a folder; name a file, such as {path / 'pipeline.db'}")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folders(path.parent)
         kind = file_system(path.parent)
         if kind in NETWORK:
             raise LogUnavailable(
@@ -45,6 +46,7 @@ def prepare(path: Path) -> bool:
                 "choose a local disk with --log or PIPELINE_LOG"
             )
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        sync_path(path.parent)
     except FileExistsError:
         if path.is_file():
             return False
@@ -57,6 +59,14 @@ def prepare(path: Path) -> bool:
             "choose another place with --log or PIPELINE_LOG"
         ) from error
     return True
+
+
+def _make_folders(folder: Path) -> None:
+    """Make a folder whose name survives a loss of power, as what is recorded in it does."""
+    if not folder.exists():
+        _make_folders(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_path(folder.parent)
 
 
 def file_system(path: Path) -> str:
