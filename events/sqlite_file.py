@@ -13,6 +13,7 @@ from pathlib import Path
 
 from .artifacts import sync_path
 from .errors import LogCorrupt, LogError, LogUnavailable, NotALog
+from .logger import logger
 
 APPLICATION_ID = 0x53504C31  # "SPL1", in the header of every log
 NETWORK = frozenset(
@@ -178,10 +179,8 @@ class FileLock:
             watch.cancel()
 
     def _report(self) -> None:
-        import structlog
-
         holder = os.pread(self._descriptor, 10, 0).decode(errors="replace").strip()
-        structlog.get_logger("semantica.pipeline").warning(
+        logger().warning(
             "waiting for another process to finish its commit",
             lock=str(self.path),
             holder_pid=holder,
