@@ -42,7 +42,7 @@ from .ownership import Ownership
 from .process import peak_memory
 from .result import result_of
 from .timers import Timers
-from .writing import append_patiently
+from .writing import append_patiently, patiently
 
 if TYPE_CHECKING:
     from .desks import Held
@@ -69,6 +69,7 @@ class Loop:
         self.grants = Grants(self)
         self.closing = threading.Event()
         """Set when the process exits: what cannot be written is given up."""
+        self.patiently = partial(patiently, log=store.location, closing=self.closing, clock=clock)
         self.now = clock.now()
         """The time of this turn."""
         self._mailbox = Mailbox()
@@ -210,7 +211,7 @@ class Loop:
     def _reuse(self, live: LiveRun, i: int) -> bool:
         """Complete a step with what the same work gave before, if it may serve."""
         key = live.cache_key(i)
-        found = None if key is None else self.store.cached(key)
+        found = None if key is None else self.patiently(partial(self.store.cached, key))
         age = live.run.graph.definition.steps[i].cache
         if found is None or age is None or self.now - found.at > age * 1e9:
             return False
@@ -389,7 +390,7 @@ class Loop:
         replies, self._replies = self._replies, []
         for future, _, _ in replies:
             future.set_exception(error)
-        self.ownership.fail(error)
+        self.ownership.followed.fail(error)
         self.ownership.release_idle()
 
 

@@ -1,4 +1,4 @@
-"""Whose run is it: submitting, claiming, recovering, control, and following the runs of others.
+"""Whose run is it: submitting, claiming, recovering and control.
 
 Each run's stream has one writer, the owner that holds its lease. All methods run in the loop's
 thread; what they are asked from outside, they answer after the commit of the turn.
@@ -29,6 +29,7 @@ from ..projections.catchup import load_run
 from ..projections.run import Run
 from .core import commands as c
 from .core.decide import decide, settle
+from .following import Following
 from .live import LiveRun, Owner, Waiter
 from .logger import logger
 from .model import Given
@@ -55,12 +56,6 @@ LOOK_INTERVAL = 0.1
 ACTIVE = [status for status in PipelineStatus if status.active]
 
 
-class _Followed(msgspec.Struct, frozen=True):
-    owner: Owner
-    handlers: Mapping[str, Given]
-    waiter: Waiter
-
-
 class _Closing(msgspec.Struct, frozen=True):
     owner: Owner
     drain: bool
@@ -73,7 +68,7 @@ class Ownership:
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
         self._store = loop.store
-        self._followed: dict[str, list[_Followed]] = {}
+        self.followed = Following(loop, self)
         self._closing: dict[str, _Closing] = {}
         self._looked_at = 0
         self._inbox_unread = False
@@ -112,9 +107,9 @@ class Ownership:
         if live is not None:
             live.waiters.append(waiter)
         elif row.status.finished:
-            self._tell(load_run(self._store, row.run_id), waiter)
-        elif self._owned(row):
-            self.follow(row.run_id, owner, submission.handlers, waiter)
+            self.tell(load_run(self._store, row.run_id), waiter)
+        elif self.owned(row):
+            self.followed.add(row.run_id, owner, submission.handlers, waiter)
         else:
             live = self.claim(owner, row.run_id, submission.handlers)
             live.waiters.append(waiter)
@@ -128,7 +123,8 @@ class Ownership:
             raise LogCorrupt(f"{row.stream} does not begin with PipelineSubmitted")
         return event
 
-    def _tell(self, run: Run, waiter: Waiter) -> None:
+    def tell(self, run: Run, waiter: Waiter) -> None:
+        """Tell somebody how a run has ended."""
         result = result_of(run, self._store.artifacts, self._loop.now)
         waiter.resolve(partial(waiter.future.set_result, result))
 
@@ -158,7 +154,7 @@ class Ownership:
         self._loop.runs[live.run.run_id] = live
         live.owner.runs[live.run.run_id] = live
 
-    def _owned(self, row: RunRow) -> bool:
+    def owned(self, row: RunRow) -> bool:
         """Whether somebody other than this loop holds the run."""
         if row.owner is None or row.status.finished or row.status is PipelineStatus.STOPPED:
             return False
@@ -176,7 +172,7 @@ class Ownership:
         with told_to(reply):
             futures = []
             for row in reversed(self._store.runs(statuses=ACTIVE)):
-                if row.run_id in self._loop.runs or self._owned(row):
+                if row.run_id in self._loop.runs or self.owned(row):
                     continue
                 future = PipelineFuture(row.run_id)
                 futures.append(future)
@@ -218,7 +214,7 @@ class Ownership:
         if row is None:
             raise RunNotFound(f"no run {run_id!r} in {self._store.location}")
         run = load_run(self._store, run_id)
-        if self._owned(row) or (row.status.active and isinstance(command, c.Signal)):
+        if self.owned(row) or (row.status.active and isinstance(command, c.Signal)):
             decide(run, command, self._loop.now)  # refused here rather than in the owner's log
             text = msgspec.json.encode(command)
             self._store.send(row.stream, text, actor=actor, at=self._loop.now)
@@ -245,15 +241,15 @@ class Ownership:
             elif row is None:
                 raise RunNotFound(f"no run {run_id!r} in {self._store.location}")
             elif row.status.finished or row.status is PipelineStatus.STOPPED:
-                self._tell(load_run(self._store, run_id), waiter)
+                self.tell(load_run(self._store, run_id), waiter)
             else:
-                self.follow(run_id, owner, handlers, waiter)
+                self.followed.add(run_id, owner, handlers, waiter)
 
     # -- others ------------------------------------------------------------------------------
 
     def patience(self) -> float | None:
         """Seconds the loop may sleep before it must look around."""
-        busy = self._loop.runs or self._followed or self._loop.grants.present()
+        busy = self._loop.runs or self.followed.runs or self._loop.grants.present()
         return LOOK_INTERVAL if busy else None
 
     def look_around(self) -> None:
@@ -274,12 +270,13 @@ class Ownership:
         for owner in self._loop.owners.values():
             if owner.runs or owner.id in self._loop.grants.present():
                 self.show_life(owner)
-        if self._store.news() or self._inbox_unread:
+        if self._store.news():
+            self._inbox_unread = True
+        if self._inbox_unread:
             self._loop.grants.look()
-            self._inbox_unread = False
             self._read_inbox()
-        for run_id in list(self._followed):
-            self._check_followed(run_id)
+            self._inbox_unread = False  # not before: what cannot be read now is read next time
+        self.followed.look()
 
     def show_life(self, owner: Owner) -> None:
         """Have an owner counted among the living: renew its lease in time. Any thread."""
@@ -309,38 +306,13 @@ class Ownership:
             self._loop.taken.append(item.id)
             self._loop.touch(live)
 
-    def follow(
-        self, run_id: str, owner: Owner, handlers: Mapping[str, Given], waiter: Waiter
-    ) -> None:
-        """Wait for the end of a run that another process executes; take over if that one dies."""
-        self._followed.setdefault(run_id, []).append(_Followed(owner, handlers, waiter))
-
     def follow_lost(self, live: LiveRun) -> None:
         """Wait for what the new owner makes of a run that was ours, or that we meant to begin."""
         for waiter in live.waiters:
             if live.recorded == 0 and live.submission is not None:
                 self.submit(live.owner, live.submission, waiter)  # compares it with the other one
             else:
-                self.follow(live.run.run_id, live.owner, live.handlers, waiter)
-
-    def _check_followed(self, run_id: str) -> None:
-        followed = self._followed[run_id]
-        live = self._loop.runs.get(run_id)
-        if live is not None:  # it is ours by now
-            live.waiters.extend(one.waiter for one in self._followed.pop(run_id))
-            return
-        row = self._store.run(run_id)
-        if row is None:
-            return
-        if row.status.finished or row.status is PipelineStatus.STOPPED:
-            run = load_run(self._store, run_id)
-            for one in self._followed.pop(run_id):
-                self._tell(run, one.waiter)
-        elif row.status.active and not self._owned(row) and not followed[0].owner.draining:
-            first = followed[0]
-            with told_to(first.waiter.future):
-                live = self.claim(first.owner, run_id, first.handlers)
-                live.waiters.extend(one.waiter for one in self._followed.pop(run_id))
+                self.followed.add(live.run.run_id, live.owner, live.handlers, waiter)
 
     # -- the end -----------------------------------------------------------------------------
 
@@ -371,7 +343,7 @@ class Ownership:
             )
             for waiter in live.waiters:
                 waiter.resolve(partial(waiter.future.set_exception, error))
-        self._stop_following(owner)
+        self.followed.leave(owner)
         if owner.expires:
             try:
                 self._store.leave(owner.id)
@@ -380,20 +352,3 @@ class Ownership:
         self._loop.owners.pop(owner.id, None)
         owner.close()
         closing.done(left)
-
-    def _stop_following(self, owner: Owner) -> None:
-        for run_id, followed in list(self._followed.items()):
-            self._followed[run_id] = [one for one in followed if one.owner is not owner]
-            if not self._followed[run_id]:
-                del self._followed[run_id]
-            error = EngineClosed(f"run {run_id} goes on elsewhere and this engine was closed")
-            for one in followed:
-                if one.owner is owner:
-                    one.waiter.resolve(partial(one.waiter.future.set_exception, error))
-
-    def fail(self, error: Exception) -> None:
-        """The loop failed: whoever waits is told."""
-        followed, self._followed = self._followed, {}
-        for waiting in followed.values():
-            for one in waiting:
-                one.waiter.resolve(partial(one.waiter.future.set_exception, error))

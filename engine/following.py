@@ -1,0 +1,93 @@
+"""Waiting for runs that other processes execute, and taking them over if those die."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ..events.errors import EngineClosed, LogUnavailable
+from ..events.machines import PipelineStatus
+from ..projections.catchup import load_run
+from .live import Owner, Waiter
+from .model import Given
+
+if TYPE_CHECKING:
+    from .loop import Loop
+    from .ownership import Ownership
+
+
+class _Followed(msgspec.Struct, frozen=True):
+    owner: Owner
+    handlers: Mapping[str, Given]
+    waiter: Waiter
+
+
+class Following:
+    """Part of an :class:`~semantica.pipeline.engine.ownership.Ownership`."""
+
+    def __init__(self, loop: Loop, ownership: Ownership) -> None:
+        self._loop = loop
+        self._ownership = ownership
+        self.runs: dict[str, list[_Followed]] = {}
+
+    def add(self, run_id: str, owner: Owner, handlers: Mapping[str, Given], waiter: Waiter) -> None:
+        """Wait for the end of a run that another process executes; take over if that one dies."""
+        self.runs.setdefault(run_id, []).append(_Followed(owner, handlers, waiter))
+
+    def look(self) -> None:
+        """See how they are doing. Raises LogUnavailable; then look again."""
+        for run_id in list(self.runs):
+            self._look_at(run_id)
+
+    def _look_at(self, run_id: str) -> None:
+        followed = self.runs[run_id]
+        live = self._loop.runs.get(run_id)
+        if live is not None:  # it is ours by now
+            live.waiters.extend(one.waiter for one in self.runs.pop(run_id))
+            return
+        row = self._loop.store.run(run_id)
+        if row is None:
+            return
+        if row.status.finished or row.status is PipelineStatus.STOPPED:
+            run = load_run(self._loop.store, run_id)
+            for one in self.runs.pop(run_id):
+                self._ownership.tell(run, one.waiter)
+        elif (
+            row.status.active and not self._ownership.owned(row) and not followed[0].owner.draining
+        ):
+            self._take_over(run_id, followed[0])
+
+    def _take_over(self, run_id: str, first: _Followed) -> None:
+        try:
+            live = self._ownership.claim(first.owner, run_id, first.handlers)
+        except LogUnavailable as error:
+            if error.transient:
+                raise
+            self._fail(run_id, error)
+        except Exception as error:
+            self._fail(run_id, error)
+        else:
+            live.waiters.extend(one.waiter for one in self.runs.pop(run_id))
+
+    def _fail(self, run_id: str, error: Exception) -> None:
+        for one in self.runs.pop(run_id):
+            one.waiter.resolve(partial(one.waiter.future.set_exception, error))
+
+    def leave(self, owner: Owner) -> None:
+        """An owner is closed: whoever waits at it is told."""
+        for run_id, followed in list(self.runs.items()):
+            self.runs[run_id] = [one for one in followed if one.owner is not owner]
+            if not self.runs[run_id]:
+                del self.runs[run_id]
+            error = EngineClosed(f"run {run_id} goes on elsewhere and this engine was closed")
+            for one in followed:
+                if one.owner is owner:
+                    one.waiter.resolve(partial(one.waiter.future.set_exception, error))
+
+    def fail(self, error: Exception) -> None:
+        """The loop failed: whoever waits is told."""
+        for run_id in list(self.runs):
+            self._fail(run_id, error)
