@@ -16,6 +16,7 @@
         retry: {max_retries: 5, retryable_errors: ["builtins:ConnectionError"]}
 
 A step without ``dependencies`` follows the step before it; ``dependencies: []`` makes a root.
+A step may have a ``pipeline`` in place of a type and a handler, which is written as this one is.
 Values that JSON has no word for travel in the tagged form of the event codec. Reading never
 unpickles unless it is told to, since a text may come from anybody; it does import the classes that
 are named.
@@ -33,6 +34,7 @@ from ..events.codec import TAG, from_plain, to_plain
 from ..events.definition import RetryPolicy, RetryStrategy
 from ..events.errors import PipelineError, SerializationError, UnencodableValue, nearest
 from . import json_safe
+from .depth import bottomless
 from .model import (
     RESERVED_OPTIONS,
     RESOURCE_OPTIONS,
@@ -72,6 +74,7 @@ class _Step(msgspec.Struct, kw_only=True):
     compensate: str | None = None
     heartbeat_timeout: float | None = None
     cache: bool | float = False
+    pipeline: dict[str, Any] | None = None
 
 
 class _Document(msgspec.Struct, kw_only=True):
@@ -97,15 +100,9 @@ def serialize(pipeline: Pipeline, format: str = "json", *, allow_pickle: bool = 
         SerializationError: A value or a handler that another process could not read back.
     """
     _check_format(format)
-    document = {"name": _plain(pipeline.name, "name", allow_pickle)}
-    if pipeline.parallelism is not None:
-        document["parallelism"] = _plain(pipeline.parallelism, "parallelism", allow_pickle)
-    if pipeline.metadata:
-        document["metadata"] = _plain_items(pipeline.metadata, "metadata", allow_pickle)
-    document["steps"] = [
-        _step_plain(step, f"steps[{number}]", allow_pickle)
-        for number, step in enumerate(pipeline.steps)
-    ]
+    for finding in bottomless(pipeline):
+        raise SerializationError(finding)
+    document = _document(pipeline, "", allow_pickle)
     _read(document, allow_pickle)  # what cannot be read back must not be written
     return _text(_written(document, format))
 
@@ -130,6 +127,21 @@ def deserialize(
 
 
 # Writing
+
+
+def _document(pipeline: Pipeline, around: str, allow_pickle: bool) -> dict[str, Any]:
+    """``around`` is the place of a nested pipeline."""
+    document = {"name": _plain(pipeline.name, f"{around}name", allow_pickle)}
+    if pipeline.parallelism is not None:
+        place = f"{around}parallelism"
+        document["parallelism"] = _plain(pipeline.parallelism, place, allow_pickle)
+    if pipeline.metadata:
+        document["metadata"] = _plain_items(pipeline.metadata, f"{around}metadata", allow_pickle)
+    document["steps"] = [
+        _step_plain(step, f"{around}steps[{number}]", allow_pickle)
+        for number, step in enumerate(pipeline.steps)
+    ]
+    return document
 
 
 def _step_plain(step: PipelineStep, place: str, allow_pickle: bool) -> dict[str, Any]:
@@ -159,6 +171,8 @@ def _step_plain(step: PipelineStep, place: str, allow_pickle: bool) -> dict[str,
         if key not in _DEFAULTS or value != _DEFAULTS[key]:
             write = _plain_items if key in ("config", "resources") else _plain
             plain[key] = write(value, f"{place}.{key}", allow_pickle)
+    if step.pipeline is not None:
+        plain["pipeline"] = _document(step.pipeline, f"{place}.pipeline.", allow_pickle)
     return plain
 
 
@@ -239,19 +253,30 @@ def _text(data: str | bytes) -> str:
 
 def _read(plain: Any, allow_pickle: bool) -> Pipeline:
     _check(plain, allow_pickle)
-    document = _decoded(plain, "", _Document, allow_pickle)
+    return _read_within(plain, "", allow_pickle)
+
+
+def _read_within(plain: Any, around: str, allow_pickle: bool) -> Pipeline:
+    """``around`` is the place of a nested pipeline."""
+    document = _decoded(plain, around.removesuffix("."), _Document, allow_pickle)
     if isinstance(document.get("steps"), list | tuple):
         document["steps"] = [
-            _decoded(step, f"steps[{number}]", _Step, allow_pickle)
+            _decoded(step, f"{around}steps[{number}]", _Step, allow_pickle)
             for number, step in enumerate(document["steps"])
         ]
     try:
-        return _pipeline(msgspec.convert(document, _Document))
+        converted = msgspec.convert(document, _Document)
     except msgspec.ValidationError as error:
-        raise _schema_error(error) from None
+        raise _schema_error(error, around) from None
+    pipeline = _pipeline(converted, around)
+    for number, step in enumerate(converted.steps):
+        if step.pipeline is not None:
+            place = f"{around}steps[{number}].pipeline."
+            pipeline.steps[number].pipeline = _read_within(step.pipeline, place, allow_pickle)
+    return pipeline
 
 
-def _pipeline(document: _Document) -> Pipeline:
+def _pipeline(document: _Document, around: str) -> Pipeline:
     pipeline = Pipeline(document.name, [], document.metadata, document.parallelism)
     before: list[str] = []
     for number, step in enumerate(document.steps):
@@ -268,7 +293,7 @@ def _pipeline(document: _Document) -> Pipeline:
                 at_most_once=step.at_most_once,
                 executor=step.executor,
                 when=step.when,
-                resources=_demand(step, number),
+                resources=_demand(step, f"{around}steps[{number}]"),
                 compensate=step.compensate,
                 heartbeat_timeout=step.heartbeat_timeout,
                 cache=step.cache,
@@ -278,18 +303,18 @@ def _pipeline(document: _Document) -> Pipeline:
     return pipeline
 
 
-def _demand(step: _Step, number: int) -> dict[str, float]:
+def _demand(step: _Step, place: str) -> dict[str, float]:
     usual = {option: getattr(step, option) for option in RESOURCE_OPTIONS}
     try:
         return demand(step.resources, {option: n for option, n in usual.items() if n != 0})
     except TypeError as error:
-        raise SerializationError(f"steps[{number}]: {error}") from None
+        raise SerializationError(f"{place}: {error}") from None
 
 
 def _decoded(
     plain: Any, place: str, schema: type[msgspec.Struct], allow_pickle: bool
 ) -> dict[str, Any]:
-    """The mapping with its values in their own types; ``steps`` are left for later."""
+    """The mapping with its values in their own types; ``steps`` and nested pipelines are left for later."""
     _known_keys(plain, place, schema.__struct_fields__)
     result = {}
     for key, value in plain.items():
@@ -297,7 +322,8 @@ def _decoded(
         if key in ("config", "metadata") and isinstance(value, dict) and TAG not in value:
             result[key] = {k: _value(v, f"{inner}.{k}", allow_pickle) for k, v in value.items()}
         else:
-            result[key] = value if key == "steps" else _value(value, inner, allow_pickle)
+            nested = key in ("steps", "pipeline")
+            result[key] = value if nested else _value(value, inner, allow_pickle)
         if key == "retry" and value is not None:
             _known_keys(result[key], inner, RetryPolicy.__struct_fields__)
             _error_names(result[key].get("retryable_errors"), inner)
@@ -337,12 +363,13 @@ def _error_names(names: Any, place: str) -> None:
         )
 
 
-def _schema_error(error: msgspec.ValidationError) -> SerializationError:
+def _schema_error(error: msgspec.ValidationError, around: str) -> SerializationError:
     """msgspec's words, with the place in front."""
     problem, _, place = str(error).partition(" - at ")
     place = place.replace("`key` in ", "the keys of ").replace("`", "").replace("$.", "")
     if place.endswith("retry.strategy"):
         problem += f": use one of {', '.join(RetryStrategy)}"
+    place = f"{around}{place}".removesuffix(".")
     return SerializationError(f"{place or 'the document'}: {problem}")
 
 

@@ -26,6 +26,8 @@ class StepReport(msgspec.Struct, frozen=True):
     done: float | None = None
     total: float | None = None
     message: str | None = None
+    run_id: str | None = None
+    """The run that it is, or was at last, if it is a pipeline."""
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -40,6 +42,8 @@ class Report(msgspec.Struct, frozen=True):
     progress: Progress
     steps: tuple[StepReport, ...]
     error: str | None = None
+    parent: str | None = None
+    """The run that it is a step of."""
 
 
 def report(run: Run, now: int) -> Report:
@@ -55,6 +59,7 @@ def report(run: Run, now: int) -> Report:
         progress=progress(run, now),
         steps=steps,
         error=str(state.cause) if state.cause else None,
+        parent=state.parent.run if state.parent else None,
     )
 
 
@@ -72,6 +77,7 @@ def _step(run: Run, i: int, step: StepState, now: int) -> StepReport:
         done=step.done,
         total=step.total,
         message=step.message,
+        run_id=step.child,
     )
 
 
@@ -99,6 +105,8 @@ def _waits_for(run: Run, i: int, step: StepState, now: int) -> str | None:
 
 
 def _suspended_for(run: Run, i: int, step: StepState, now: int) -> str:
+    if i in run.state.delegated:
+        return f"run {run.state.delegated[i]}"
     due = run.state.suspended[i]
     if run.state.halted_at:
         left = "once the run goes on"
