@@ -1,4 +1,4 @@
-"""What is wrong with pipelines that are steps of others: how deep they lie, and what they are told."""
+"""Pipelines that are steps of others: how deep they lie, and what they are not told."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ def nesting(pipeline: Pipeline) -> Iterator[Finding]:
         if nested is None:
             continue
         if not isinstance(nested, Pipeline):
-            message = f"pipeline must be a Pipeline, as build() makes it, not {type(nested).__name__}"
+            kind = type(nested).__name__
+            message = f"pipeline must be a Pipeline, as build() makes it, not {kind}"
             yield Finding("invalid_option", message, label(step))
         for option, mend in _OF_NO_USE.items():
             if getattr(step, option):

@@ -40,7 +40,8 @@ class Finding(str):
 
     def within(self, step: str) -> Finding:
         """The same about a part of a nested pipeline, which is the step ``step``."""
-        return Finding(self.code, self.message, step if self.step is None else f"{step} > {self.step}")
+        path = step if self.step is None else f"{step} > {self.step}"
+        return Finding(self.code, self.message, path)
 
     def __getnewargs__(self) -> tuple[Any, ...]:
         return self.code, self.message, self.step

@@ -14,7 +14,7 @@ import threading
 from concurrent.futures import Future
 from functools import partial
 from heapq import heappop, heappush
-from itertools import compress, count
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -249,23 +249,19 @@ class Loop:
         return True
 
     def _commit(self) -> None:
-        batches: list[Batch] = []
-        owners: list[LiveRun] = []
+        made: list[tuple[LiveRun, Batch]] = []
         for live in self._touched.values():
             try:
-                made = self._batches(live) if self.holds(live) else []
+                made += [(live, batch) for batch in self._batches(live)]
             except Exception as error:  # something in it cannot be written: its own fault
                 self._give_run_up(live, error)
-                continue
-            batches += made
-            owners += [live] * len(made)
-        kept = [self.holds(live) for live in owners]  # else given up, with one of its family
-        batches, owners = list(compress(batches, kept)), list(compress(owners, kept))
-        if not batches and not self.taken:
+        made = [(live, batch) for live, batch in made if self.holds(live)]
+        if not made and not self.taken:
             return
+        batches = [batch for _, batch in made]
         answers = append_patiently(self.store, batches, self.taken, self.closing, self.clock)
         self.taken.clear()
-        for live, refusal in zip(owners, answers, strict=True):
+        for (live, _), refusal in zip(made, answers, strict=True):
             live.pending.clear()
             if refusal is None:
                 live.recorded = live.run.state.version
@@ -339,8 +335,7 @@ class Loop:
         logger().warning("a run was taken over by another owner", reason=str(refusal))
         for one in self.families.of(live):
             self._drop(one)
-            # in a turn, and commit, of its own
-            self.post(partial(self.ownership.following.follow_lost, one))
+            self.post(partial(self.ownership.following.follow_lost, one))  # in another turn
 
     def notice_losses(self, owner: Owner) -> None:
         """Let runs go that others took over while the owner seemed dead; a run in which nothing

@@ -1,4 +1,4 @@
-"""A step that is a pipeline, as a worker carries it out: it hands over, and tells what came of it."""
+"""A step that is a pipeline, as a worker carries it out: it hands over, or tells the end."""
 
 from __future__ import annotations
 

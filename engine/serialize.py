@@ -30,20 +30,19 @@ from typing import Any
 import msgspec
 
 from ..events.artifacts import MemoryArtifacts
-from ..events.codec import TAG, from_plain, to_plain
+from ..events.codec import TAG, from_plain
 from ..events.definition import RetryPolicy, RetryStrategy
-from ..events.errors import PipelineError, SerializationError, UnencodableValue, nearest
+from ..events.errors import PipelineError, SerializationError, nearest
 from . import json_safe
 from .depth import bottomless
 from .model import (
     RESERVED_OPTIONS,
     RESOURCE_OPTIONS,
-    Handler,
     Pipeline,
     PipelineStep,
     demand,
-    handler_reference,
 )
+from .plain_form import document_of, kind
 
 MAX_TEXT = 64 * 2**20
 """Characters of a text; a pipeline of 100,000 steps has some 10 million."""
@@ -102,7 +101,7 @@ def serialize(pipeline: Pipeline, format: str = "json", *, allow_pickle: bool = 
     _check_format(format)
     for finding in bottomless(pipeline):
         raise SerializationError(finding)
-    document = _document(pipeline, "", allow_pickle)
+    document = document_of(pipeline, "", allow_pickle)
     _read(document, allow_pickle)  # what cannot be read back must not be written
     return _text(_written(document, format))
 
@@ -124,115 +123,6 @@ def deserialize(
     _check_format(format)
     plain = dict(data) if isinstance(data, Mapping) else _parsed(_text(data), format)
     return _read(plain, allow_pickle)
-
-
-# Writing
-
-
-def _document(pipeline: Pipeline, around: str, allow_pickle: bool) -> dict[str, Any]:
-    """``around`` is the place of a nested pipeline."""
-    document = {"name": _plain(pipeline.name, f"{around}name", allow_pickle)}
-    if pipeline.parallelism is not None:
-        place = f"{around}parallelism"
-        document["parallelism"] = _plain(pipeline.parallelism, place, allow_pickle)
-    if pipeline.metadata:
-        document["metadata"] = _plain_items(pipeline.metadata, f"{around}metadata", allow_pickle)
-    document["steps"] = [
-        _step_plain(step, f"{around}steps[{number}]", allow_pickle)
-        for number, step in enumerate(pipeline.steps)
-    ]
-    return document
-
-
-def _step_plain(step: PipelineStep, place: str, allow_pickle: bool) -> dict[str, Any]:
-    """A step as a mapping; what equals its default is left out, but for the dependencies."""
-    if not isinstance(step, PipelineStep):
-        raise SerializationError(f"{place}: expected a PipelineStep, got {_kind(step)}")
-    dependencies = step.dependencies
-    fields: dict[str, Any] = {
-        "name": step.name,
-        "type": step.step_type,
-        "handler": _reference(step, step.handler, f"{place}.handler", "handler"),
-        "dependencies": list(dependencies) if isinstance(dependencies, tuple) else dependencies,
-        "config": step.config,
-        "priority": step.priority,
-        "timeout": step.timeout,
-        "retry": None if step.retry is None else _retry(step.retry, place),
-        "at_most_once": step.at_most_once,
-        "executor": step.executor,
-        "when": _reference(step, step.when, f"{place}.when", "condition"),
-        "resources": step.resources,
-        "compensate": _reference(step, step.compensate, f"{place}.compensate", "compensation"),
-        "heartbeat_timeout": step.heartbeat_timeout,
-        "cache": step.cache,
-    }
-    plain: dict[str, Any] = {}
-    for key, value in fields.items():
-        if key not in _DEFAULTS or value != _DEFAULTS[key]:
-            write = _plain_items if key in ("config", "resources") else _plain
-            plain[key] = write(value, f"{place}.{key}", allow_pickle)
-    if step.pipeline is not None:
-        plain["pipeline"] = _document(step.pipeline, f"{place}.pipeline.", allow_pickle)
-    return plain
-
-
-_DEFAULTS: dict[str, Any] = {
-    "handler": None,
-    "config": {},
-    "priority": 0,
-    "timeout": None,
-    "retry": None,
-    "at_most_once": False,
-    "executor": None,
-    "when": None,
-    "resources": {},
-    "compensate": None,
-    "heartbeat_timeout": None,
-    "cache": False,
-}
-
-
-def _reference(
-    step: PipelineStep, function: Handler | str | None, place: str, role: str
-) -> str | None:
-    reference = handler_reference(function)
-    if reference is None and function is not None:
-        mend = ", or register it for its step type" if role == "handler" else ""
-        raise SerializationError(
-            f"{place}: the {role} of step {step.name!r} cannot be found again by name "
-            f"({function!r}); define it with def in a module{mend}"
-        )
-    return reference
-
-
-def _retry(policy: RetryPolicy, place: str) -> dict[str, Any]:
-    """Every figure of a policy, so that later defaults do not change it."""
-    if not isinstance(policy, RetryPolicy):
-        raise SerializationError(f"{place}.retry: expected a RetryPolicy, got {policy!r}")
-    fields = {
-        key: value for key, value in msgspec.structs.asdict(policy).items() if value is not None
-    }
-    fields["strategy"] = str(policy.strategy)
-    if policy.retryable_errors is not None:
-        fields["retryable_errors"] = list(policy.retryable_errors)
-    return fields
-
-
-def _plain(value: Any, place: str, allow_pickle: bool) -> Any:
-    try:
-        return to_plain(value, _NO_ARTIFACTS, allow_pickle=allow_pickle)
-    except UnencodableValue as error:
-        raise SerializationError(f"{place}: {error}") from error
-
-
-def _plain_items(items: Mapping[str, Any], place: str, allow_pickle: bool) -> Any:
-    """The values one by one, for an error to name its own; the keys as the codec likes them."""
-    if not isinstance(items, Mapping):
-        raise SerializationError(f"{place}: expected a mapping, got {_kind(items)}")
-    plain = {key: _plain(value, f"{place}.{key}", allow_pickle) for key, value in items.items()}
-    if all(isinstance(key, str) and key.isascii() and key != TAG for key in plain):
-        return plain
-    return {TAG: "dict", "v": [[_plain(key, place, False), value] for key, value in plain.items()]}
 
 
 # Reading
@@ -314,7 +204,7 @@ def _demand(step: _Step, place: str) -> dict[str, float]:
 def _decoded(
     plain: Any, place: str, schema: type[msgspec.Struct], allow_pickle: bool
 ) -> dict[str, Any]:
-    """The mapping with its values in their own types; ``steps`` and nested pipelines are left for later."""
+    """The mapping with its values in their own types; steps and nested pipelines come later."""
     _known_keys(plain, place, schema.__struct_fields__)
     result = {}
     for key, value in plain.items():
@@ -342,7 +232,7 @@ def _value(plain: Any, place: str, allow_pickle: bool) -> Any:
 def _known_keys(plain: Any, place: str, known: Iterable[str]) -> None:
     where = place or "the document"
     if not isinstance(plain, dict):
-        raise SerializationError(f"{where}: expected a mapping, got {_kind(plain)}")
+        raise SerializationError(f"{where}: expected a mapping, got {kind(plain)}")
     for key in plain:
         if key in known:
             continue
@@ -352,7 +242,7 @@ def _known_keys(plain: Any, place: str, known: Iterable[str]) -> None:
             hint = nearest(str(key)[:60], known) or f"; known keys: {', '.join(known)}"
             if "config" in known:
                 hint += " (what is meant for the handler goes under 'config')"
-            problem = f"unknown key {_kind(key)}{hint}"
+            problem = f"unknown key {kind(key)}{hint}"
         raise SerializationError(f"{where}: {problem}")
 
 
@@ -378,19 +268,13 @@ def _check(plain: Any, allow_pickle: bool) -> None:
     for value, place in json_safe.walk(plain):
         tag = value.get(TAG, "") if isinstance(value, dict) else ""
         if not isinstance(tag, str):
-            problem = f"{TAG!r} names a kind of value, not {_kind(tag)}"
+            problem = f"{TAG!r} names a kind of value, not {kind(tag)}"
             raise SerializationError(f"{json_safe.path(place)}: {problem}")
         if tag == "pickle" and not allow_pickle:
             raise SerializationError(
                 f"{json_safe.path(place)}: a pickle, which would run code of whoever wrote it; "
                 "allow_pickle=True reads it, if you trust them"
             )
-
-
-def _kind(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return "a list"
-    return "nothing" if value is None else repr(value)[:60]
 
 
 # JSON and YAML
