@@ -138,6 +138,7 @@ class Families:
         else:
             child = self._hold(live, i)
             self._loop.record(child, nesting.go_on(child.run, now, deadline))
+            self.resume(child)
 
     def _begin(
         self, live: LiveRun, i: int, command: c.Delegate, run_id: str, deadline: int | None

@@ -49,7 +49,7 @@ class Queries(ABC):
         """A run with all its steps, and what each waits for. Raises RunNotFound."""
         shared = self._open()
         run = load_run(shared.store, self.find(pipeline_id).run_id)
-        return report(run, shared.loop.clock.now())
+        return report(run, shared.loop.clock.now(), shared.store.run)
 
     def runs(
         self, name: str | None = None, status: PipelineStatus | str | None = None

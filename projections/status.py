@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
+from ..events.directory import RunRow
 from ..events.machines import NEW, PipelineStatus, StepStatus
 from .progress import Progress, progress, seconds_of
 from .run import Run, StepState
@@ -46,10 +47,10 @@ class Report(msgspec.Struct, frozen=True):
     """The run that it is a step of."""
 
 
-def report(run: Run, now: int) -> Report:
-    """The run at ``now`` (ns)."""
+def report(run: Run, now: int, row_of: Callable[[str], RunRow | None]) -> Report:
+    """The run at ``now`` (ns); ``row_of`` knows the other runs, which steps of it may be."""
     state = run.state
-    steps = tuple(_step(run, i, step, now) for i, step in enumerate(state.steps))
+    steps = tuple(_step(run, i, step, now, row_of) for i, step in enumerate(state.steps))
     return Report(
         run_id=run.run_id,
         name=state.name,
@@ -63,8 +64,14 @@ def report(run: Run, now: int) -> Report:
     )
 
 
-def _step(run: Run, i: int, step: StepState, now: int) -> StepReport:
+def _step(
+    run: Run, i: int, step: StepState, now: int, row_of: Callable[[str], RunRow | None]
+) -> StepReport:
     definition = run.graph.definition.steps[i]
+    if i in run.state.delegated:
+        waits_for: str | None = _run(run.state.delegated[i], row_of)
+    else:
+        waits_for = _waits_for(run, i, step, now)
     running = step.status is StepStatus.RUNNING
     return StepReport(
         name=definition.name,
@@ -72,7 +79,7 @@ def _step(run: Run, i: int, step: StepState, now: int) -> StepReport:
         status=step.status,
         attempt=step.attempt,
         seconds=max(0.0, (now - step.started_at) / 1e9) if running else seconds_of(step),
-        waits_for=_waits_for(run, i, step, now),
+        waits_for=waits_for,
         error=str(step.error) if step.error else None,
         done=step.done,
         total=step.total,
@@ -104,9 +111,13 @@ def _waits_for(run: Run, i: int, step: StepState, now: int) -> str | None:
     return "a free worker for its fallback" if step.fallback else "a free worker"
 
 
+def _run(run_id: str, row_of: Callable[[str], RunRow | None]) -> str:
+    """What a step that is a pipeline waits for."""
+    row = row_of(run_id)
+    return f"run {run_id}" + (f" ({row.name}), which is {row.status}" if row else "")
+
+
 def _suspended_for(run: Run, i: int, step: StepState, now: int) -> str:
-    if i in run.state.delegated:
-        return f"run {run.state.delegated[i]}"
     due = run.state.suspended[i]
     if run.state.halted_at:
         left = "once the run goes on"
