@@ -10,7 +10,7 @@ from itertools import groupby, islice
 from pathlib import Path
 
 from ..events.arguments import number
-from ..events.directory import stream_of
+from ..events.directory import RunRow, stream_of
 from ..events.envelope import GENESIS, follows
 from ..events.errors import LogError
 from ..events.machines import PipelineStatus
@@ -37,11 +37,19 @@ def archive(
     """See :meth:`ExecutionEngine.archive`."""
     age = number("older_than", older_than)
     chosen = _finished(statuses)
-    rows = [
-        row
-        for row in reversed(store.runs(name=name, statuses=chosen))
-        if now - row.changed_at >= age * 1e9
-    ]
+    every = store.runs()[::-1]
+    here = {row.run_id for row in every}
+    # A run that is a step of another one goes with that one, or after it if that was killed.
+    rows = _with_children(
+        every,
+        [
+            row
+            for row in every
+            if (row.parent is None and name in (None, row.name) and row.status in chosen)
+            or (row.parent is not None and row.parent not in here)
+            if row.status.finished and now - row.changed_at >= age * 1e9
+        ],
+    )
     if dry_run:
         place = None if to is None else str(Path(to).resolve())
         made = [stub_of(store, row, place) for row in rows]
@@ -51,6 +59,19 @@ def archive(
     with _opened(to, store) as target:
         retired = (retire(store, row, target, actor=actor, at=now) for row in rows)
         return [stub for stub in retired if stub]
+
+
+def _with_children(every: list[RunRow], chosen: list[RunRow]) -> list[RunRow]:
+    """These runs, each followed by those that are steps of it, and of those."""
+    children: dict[str | None, list[RunRow]] = {}
+    for row in every:
+        children.setdefault(row.parent, []).append(row)
+    found, waiting = list[RunRow](), chosen[::-1]
+    while waiting:
+        row = waiting.pop()
+        found.append(row)
+        waiting.extend(reversed(children.get(row.run_id, ())))
+    return found
 
 
 def _finished(statuses: Iterable[PipelineStatus | str] | None) -> list[PipelineStatus]:

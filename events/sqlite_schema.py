@@ -95,7 +95,14 @@ def m004_views(db: Database) -> None:
 
 
 @migrations()
-def m005_archive(db: Database) -> None:
+def m005_parents(db: Database) -> None:
+    """A run may be a step of another one, and be undone although it is not completed."""
+    db.table("directory").add_column("parent", str)
+    _create_views(db)
+
+
+@migrations()
+def m006_archive(db: Database) -> None:
     """Runs that were archived are found by their stream."""
     db.execute(
         "CREATE INDEX archived ON events ('run/' || json_extract(payload, '$.run')) "

@@ -33,7 +33,7 @@ def fan(width: int) -> Pipeline:
 
 def items(count: int) -> Pipeline:
     def each(context: Context) -> int:
-        return len(context.map(lambda item: item, range(count)))
+        return len(context.map(lambda item: item, range(count), workers=1))
 
     return Pipeline("items", [PipelineStep("all", "t", handler=each)])
 

@@ -184,7 +184,7 @@ def everything(path: Path) -> tuple[list[Envelope], list[Any]]:
         ("UPDATE directory SET name = 'other' WHERE run_id = 'r'",
          "run/r: the directory has name 'other', not 'job' as its events do"),
         ("UPDATE directory SET status = 'dreaming' WHERE run_id = 'r'",
-         "run/r: the directory says of run 'r' that it is 'dreaming'"),
+         "run/r: the directory says that run r is 'dreaming'"),
         ("DELETE FROM directory WHERE run_id = 's'", "run/s: the directory lacks it"),
         ("UPDATE snapshots SET data = replace(data, '\"status\":\"completed\"', "
          "'\"status\":\"cancelled\"')", "run/r version 25: its snapshot differs from its events"),
