@@ -38,9 +38,17 @@ class Following:
         self.runs.setdefault(run_id, []).append(_Followed(owner, handlers, waiter))
 
     def look(self) -> None:
-        """See how they are doing. Raises LogUnavailable; then look again."""
+        """See how they are doing. Raises LogUnavailable; then look again.
+
+        What is wrong with one run, such as an event of a newer version, is told to its waiters.
+        """
         for run_id in list(self.runs):
-            self._look_at(run_id)
+            try:
+                self._look_at(run_id)
+            except Exception as error:
+                if isinstance(error, LogUnavailable) and error.transient:
+                    raise
+                self._fail(run_id, error)
 
     def _look_at(self, run_id: str) -> None:
         followed = self.runs[run_id]
@@ -58,22 +66,11 @@ class Following:
         elif (
             row.status.active and not self._ownership.owned(row) and not followed[0].owner.draining
         ):
-            self._take_over(run_id, followed[0])
-
-    def _take_over(self, run_id: str, first: _Followed) -> None:
-        try:
-            live = self._ownership.claim(first.owner, run_id, first.handlers)
-        except LogUnavailable as error:
-            if error.transient:
-                raise
-            self._fail(run_id, error)
-        except Exception as error:
-            self._fail(run_id, error)
-        else:
+            live = self._ownership.claim(followed[0].owner, run_id, followed[0].handlers)
             live.waiters.extend(one.waiter for one in self.runs.pop(run_id))
 
     def _fail(self, run_id: str, error: Exception) -> None:
-        for one in self.runs.pop(run_id):
+        for one in self.runs.pop(run_id, ()):
             one.waiter.resolve(partial(one.waiter.future.set_exception, error))
 
     def leave(self, owner: Owner) -> None:

@@ -135,8 +135,8 @@ class SqliteStore:
         while True:
             with self._reading() as connection:
                 rows = connection.execute(query, (*fixed, after)).fetchall()
-            for row in rows:
-                yield to_envelope(row)
+                page = [to_envelope(row) for row in rows]
+            yield from page
             if len(rows) < _PAGE:
                 return
             after = rows[-1][key]
@@ -149,7 +149,7 @@ class SqliteStore:
                 "AND json_extract(payload, '$.cache') = ? ORDER BY position DESC LIMIT 1",
                 (key,),
             ).fetchone()
-        return to_envelope(found) if found else None
+            return to_envelope(found) if found else None
 
     # -- directory ---------------------------------------------------------------------------
 
