@@ -24,6 +24,7 @@ from ..events.errors import (
 )
 from ..events.machines import PipelineStatus
 from ..events.pipeline import PipelineSubmitted
+from ..events.store import InboxItem
 from ..events.upcasters import to_event
 from ..projections.catchup import load_run
 from ..projections.run import Run
@@ -296,7 +297,7 @@ class Ownership:
             live = self._loop.runs.get(run_id)
             if live is None:
                 row = self._store.run(run_id)
-                if row is None or row.status.finished:
+                if row is None or (row.status.finished and not self._keeps(row, item)):
                     self._loop.taken.append(item.id)  # too late, whoever was to read it
                 continue
             try:
@@ -305,6 +306,11 @@ class Ownership:
                 logger().warning("a command was refused", run=live.run.run_id, reason=str(error))
             self._loop.taken.append(item.id)
             self._loop.touch(live)
+
+    @staticmethod
+    def _keeps(row: RunRow, item: InboxItem) -> bool:
+        """A signal that came just before its run failed is there when that is resumed."""
+        return row.status is PipelineStatus.FAILED and is_signal(item.command)
 
     def follow_lost(self, live: LiveRun) -> None:
         """Wait for what the new owner makes of a run that was ours, or that we meant to begin."""
