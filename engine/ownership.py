@@ -20,6 +20,7 @@ from ..events.errors import (
     LogCorrupt,
     LogError,
     LogUnavailable,
+    RunConflict,
     RunNotFound,
 )
 from ..events.machines import PipelineStatus
@@ -29,7 +30,7 @@ from ..events.upcasters import to_event
 from ..projections.catchup import load_run
 from ..projections.run import Run
 from .core import commands as c
-from .core.decide import decide, settle
+from .core.decide import decide
 from .following import Following
 from .live import LiveRun, Owner, Waiter
 from .logger import logger
@@ -67,9 +68,9 @@ class Ownership:
     """Part of a :class:`~semantica.pipeline.engine.loop.Loop`."""
 
     def __init__(self, loop: Loop) -> None:
-        self._loop = loop
+        self._loop = self.loop = loop
         self._store = loop.store
-        self.followed = Following(loop, self)
+        self.following = Following(self)
         self._closing: dict[str, _Closing] = {}
         self._looked_at = 0
         self._inbox_unread = False
@@ -89,7 +90,7 @@ class Ownership:
             live = LiveRun(run, owner, 1, submission.handlers)
             live.begun_by(submission)
             live.waiters.append(waiter)
-            self._adopt(live)
+            self.adopt(live)
             self._loop.record(live, [submission.event], submission.actor)
             claimed = decide(run, claim_by(owner.id), self._loop.now)
             self._loop.record(live, [*claimed, *submission.reused])
@@ -104,13 +105,17 @@ class Ownership:
         row = self._store.run(submission.run_id)
         if row is None:
             return False
+        if row.parent is not None:
+            raise RunConflict(
+                f"run {row.run_id} is a step of run {row.parent}; choose another run_id"
+            )
         check_same(self._submitted(row), submission)
         if live is not None:
             live.waiters.append(waiter)
         elif row.status.finished:
             self.tell(load_run(self._store, row.run_id), waiter)
-        elif self.owned(row):
-            self.followed.add(row.run_id, owner, submission.handlers, waiter)
+        elif self.is_owned(row):
+            self.following.follow(row.run_id, owner, submission.handlers, waiter)
         else:
             live = self.claim(owner, row.run_id, submission.handlers)
             live.waiters.append(waiter)
@@ -125,7 +130,7 @@ class Ownership:
         return event
 
     def tell(self, run: Run, waiter: Waiter) -> None:
-        """Tell somebody how a run has ended."""
+        """Tell a waiter how a run has ended."""
         result = result_of(run, self._store.artifacts, self._loop.now)
         waiter.resolve(partial(waiter.future.set_result, result))
 
@@ -134,28 +139,33 @@ class Ownership:
     def claim(
         self, owner: Owner, run_id: str, handlers: Mapping[str, Given], run: Run | None = None
     ) -> LiveRun:
-        """Take over a run nobody owns; what was in flight is interrupted.
+        """Take over a run nobody owns, with its family; what was in flight is interrupted.
 
         Raises:
+            Refused: It is a step of a run that is not at this step.
             PipelineError: The run does not exist, or its history cannot be folded.
         """
         self.show_life(owner)
         run = run or load_run(self._store, run_id)
+        if run.state.parent is not None:
+            return self._loop.families.claim_with_parent(owner, run)
         events = decide(run, claim_by(owner.id), self._loop.now)
         if not run.status.active:  # what was asked of it before it ended is void, but for signals
             mine = (item for item in self._store.inbox() if item.stream == run.stream)
             self._loop.taken.extend(item.id for item in mine if not is_signal(item.command))
         live = LiveRun(run, owner, run.state.epoch + 1, handlers)
-        self._adopt(live)
+        self.adopt(live)
         self._loop.record(live, events)
+        self._loop.families.claim_children(live)
         self._inbox_unread = True  # somebody may have written to the owner before us
         return live
 
-    def _adopt(self, live: LiveRun) -> None:
+    def adopt(self, live: LiveRun) -> None:
+        """A run is executed here from now on."""
         self._loop.runs[live.run.run_id] = live
         live.owner.runs[live.run.run_id] = live
 
-    def owned(self, row: RunRow) -> bool:
+    def is_owned(self, row: RunRow) -> bool:
         """Whether somebody other than this loop holds the run."""
         if row.owner is None or row.status.finished or row.status is PipelineStatus.STOPPED:
             return False
@@ -172,8 +182,8 @@ class Ownership:
         """Take over every active run that nobody owns. ``handlers`` by pipeline name."""
         with told_to(reply):
             futures = []
-            for row in reversed(self._store.runs(statuses=ACTIVE)):
-                if row.run_id in self._loop.runs or self.owned(row):
+            for row in reversed(self._store.runs(statuses=ACTIVE, roots=True)):
+                if row.run_id in self._loop.runs or self.is_owned(row):
                     continue
                 future = PipelineFuture(row.run_id)
                 futures.append(future)
@@ -215,20 +225,25 @@ class Ownership:
         if row is None:
             raise RunNotFound(f"no run {run_id!r} in {self._store.location}")
         run = load_run(self._store, run_id)
-        if self.owned(row) or (row.status.active and isinstance(command, c.Signal)):
+        self._loop.families.admit(run, command)
+        if self.is_owned(row) or (row.status.active and isinstance(command, c.Signal)):
             decide(run, command, self._loop.now)  # refused here rather than in the owner's log
             text = msgspec.json.encode(command)
             self._store.send(row.stream, text, actor=actor, at=self._loop.now)
         elif row.status.active:
             # Its owner is gone: let what that one had been told come to its end first.
             live = self.claim(owner, run_id, handlers, run)
-            self._loop.record(live, settle(run))
+            self._loop.families.settle([live])
             self._decide(live, command, actor)
         elif decide(run, command, self._loop.now):
             self._decide(self.claim(owner, run_id, handlers, run), command, actor)
 
     def _decide(self, live: LiveRun, command: c.Control, actor: str) -> None:
-        self._loop.record(live, decide(live.run, command, self._loop.now), actor)
+        self._loop.families.admit(live.run, command)
+        events = decide(live.run, command, self._loop.now)
+        self._loop.record(live, events, actor)
+        if events and isinstance(command, c.Resume):
+            self._loop.families.resume(live)
 
     def attach(
         self, owner: Owner, run_id: str, handlers: Mapping[str, Given], waiter: Waiter
@@ -244,13 +259,13 @@ class Ownership:
             elif row.status.finished or row.status is PipelineStatus.STOPPED:
                 self.tell(load_run(self._store, run_id), waiter)
             else:
-                self.followed.add(run_id, owner, handlers, waiter)
+                self.following.follow(run_id, owner, handlers, waiter)
 
     # -- others ------------------------------------------------------------------------------
 
     def patience(self) -> float | None:
         """Seconds the loop may sleep before it must look around."""
-        busy = self._loop.runs or self.followed.runs or self._loop.grants.present()
+        busy = self._loop.runs or self.following or self._loop.grants.present()
         return LOOK_INTERVAL if busy else None
 
     def look_around(self) -> None:
@@ -277,7 +292,7 @@ class Ownership:
             self._loop.grants.look()
             self._read_inbox()
             self._inbox_unread = False  # not before: what cannot be read now is read next time
-        self.followed.look()
+        self.following.look()
 
     def show_life(self, owner: Owner) -> None:
         """Have an owner counted among the living: renew its lease in time. Any thread."""
@@ -312,14 +327,6 @@ class Ownership:
         """A signal that came just before its run failed is there when that is resumed."""
         return row.status is PipelineStatus.FAILED and is_signal(item.command)
 
-    def follow_lost(self, live: LiveRun) -> None:
-        """Wait for what the new owner makes of a run that was ours, or that we meant to begin."""
-        for waiter in live.waiters:
-            if live.recorded == 0 and live.submission is not None:
-                self.submit(live.owner, live.submission, waiter)  # compares it with the other one
-            else:
-                self.followed.add(live.run.run_id, live.owner, live.handlers, waiter)
-
     # -- the end -----------------------------------------------------------------------------
 
     def close(self, owner: Owner, drain: bool, done: Callable[[list[Unfinished]], None]) -> None:
@@ -342,14 +349,15 @@ class Ownership:
         left = []
         for live in list(owner.runs.values()):
             self._loop.forget(live)
-            left.append(unfinished(live.run))
+            if live.run.state.parent is None:
+                left.append(unfinished(live.run))
             error = EngineClosed(
                 f"run {live.run.run_id} is {live.run.status} and its engine was closed; "
                 f"go on with engine.resume_pipeline({live.run.run_id!r})"
             )
             for waiter in live.waiters:
                 waiter.resolve(partial(waiter.future.set_exception, error))
-        self.followed.leave(owner)
+        self.following.stop(owner)
         if owner.expires:
             try:
                 self._store.leave(owner.id)

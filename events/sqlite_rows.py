@@ -12,7 +12,7 @@ from .machines import PipelineStatus
 
 ENVELOPE = "position, stream, version, type, schema, at, actor, epoch, encoding, payload, digest"
 """Columns of ``events``."""
-ROW = "run_id, name, status, engine, owner, epoch, priority, submitted_at, changed_at"
+ROW = "run_id, name, status, engine, owner, epoch, priority, submitted_at, changed_at, parent"
 """Columns of ``directory``."""
 _STATUSES = frozenset(PipelineStatus)
 
@@ -54,7 +54,7 @@ def _damaged(said: str) -> sqlite3.DatabaseError:
 def write_row(connection: sqlite3.Connection, row: RunRow) -> None:
     """Put a run into the directory, in place of what stood there."""
     connection.execute(
-        f"INSERT OR REPLACE INTO directory ({ROW}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        f"INSERT OR REPLACE INTO directory ({ROW}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             row.run_id,
             row.name,
@@ -65,5 +65,6 @@ def write_row(connection: sqlite3.Connection, row: RunRow) -> None:
             row.priority,
             row.submitted_at,
             row.changed_at,
+            row.parent,
         ),
     )
