@@ -180,7 +180,8 @@ class Families:
     def _claim(self, child: LiveRun) -> None:
         """Take it over with its parent, unless that has been done, or it has ended."""
         state = child.run.state
-        if state.epoch < child.epoch and (state.status, "PipelineClaimed") in PIPELINE_TABLE:
+        theirs = state.owner != child.owner.id or state.epoch < child.epoch
+        if theirs and (state.status, "PipelineClaimed") in PIPELINE_TABLE:
             claimed = decide(child.run, claim_by(child.owner.id), self._loop.now)
             self._loop.record(child, claimed)
         self.claim_children(child)

@@ -265,7 +265,7 @@ class Loop:
             live.pending.clear()
             if refusal is None:
                 live.recorded = live.run.state.version
-            elif self.holds(live):
+            else:
                 self._refuse_replies(refusal)
                 self._lose(live, refusal)
 
@@ -332,6 +332,8 @@ class Loop:
 
     def _lose(self, live: LiveRun, refusal: AppendRefused) -> None:
         """Somebody else owns the run now: stop touching it, and wait for what they make of it."""
+        if not self.holds(live):
+            return  # with another one of its family
         logger().warning("a run was taken over by another owner", reason=str(refusal))
         for one in self.families.of(live):
             self._drop(one)
@@ -343,7 +345,7 @@ class Loop:
         for live in list(owner.runs.values()):
             row = self.store.run(live.run.run_id)
             lost = row is not None and row.epoch > live.epoch and not live.pending
-            if row is not None and lost and self.holds(live):
+            if row is not None and lost:
                 self._lose(live, AppendRefused(row.stream, f"epoch {row.epoch} has begun"))
 
     def _give_run_up(self, live: LiveRun, error: Exception) -> None:

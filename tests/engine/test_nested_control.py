@@ -227,7 +227,7 @@ def test_a_cancel_alone_while_all_is_paused_is_told_afterwards() -> None:
         future = engine.execute_pipeline_async(three_deep(waits))
         engine.advance(1)
         engine.pause_pipeline(future.run_id)
-        _, middle, deep = family(engine, future.run_id)
+        deep = family(engine, future.run_id)[2]
         engine.cancel_pipeline(deep)
         engine.advance(1)
         assert statuses(engine, future.run_id) == ["paused", "paused", "cancelled"]
