@@ -16,6 +16,7 @@ import msgspec
 
 from ..events.directory import RunRow, stream_of
 from ..events.errors import (
+    AppendRefused,
     EngineClosed,
     LogCorrupt,
     LogError,
@@ -314,6 +315,8 @@ class Ownership:
                 continue
             try:
                 self._decide(live, read_control(item.command), item.actor)
+            except AppendRefused:
+                continue  # it is for the new owner
             except (c.Refused, msgspec.MsgspecError) as error:
                 logger().warning("a command was refused", run=live.run.run_id, reason=str(error))
             self._loop.taken.append(item.id)

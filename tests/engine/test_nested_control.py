@@ -257,8 +257,8 @@ def test_after_a_crash_it_goes_on_within(event: str, times: int) -> None:
             engine.execute_pipeline(three_deep(work), 1, run_id="r")
         except SimulatedCrash:
             before = {e.payload for e in engine.history("r")}
-            futures = engine.recover(pipeline=three_deep(work))
             ended = engine.get_status("r").finished
+            futures = engine.recover(pipeline=three_deep(work))
             assert [one.run_id for one in futures] == ["r"] * (not ended), "no step alone"
             assert before <= {e.payload for e in engine.history("r")}
         assert engine.finish("r").output == 6
