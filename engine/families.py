@@ -197,6 +197,7 @@ class Families:
         child.answers = live.answers
         child.handlers = dict(live.handlers.get(live.run.graph.name(i), _NOTHING).nested)
         self._loop.ownership.adopt(child)
+        self._loop.touch(child)  # at the end of the turn it is let go again, if it has ended
         return child
 
     def _claim(self, child: LiveRun) -> None:
