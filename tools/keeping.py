@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,19 +17,12 @@ if TYPE_CHECKING:
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 24 * 3600.0, "w": 7 * 24 * 3600.0}
 
 
-class Age(click.ParamType):
-    """A time such as 30d, in seconds."""
-
-    name = "age"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Seconds."""
-        if isinstance(value, float):
-            return value
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", str(value))
-        if found is None:
-            self.fail(f"{value!r} is no time such as 30d (units: s, m, h, d, w)", param, ctx)
-        return float(found[1]) * _UNITS[found[2]]
+def _age(_: click.Context, __: click.Parameter, value: str) -> float:
+    """A time such as 30d, in seconds. Raises BadParameter."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", value)
+    if found is None:
+        raise click.BadParameter(f"{value!r} is no time such as 30d (units: s, m, h, d, w)")
+    return float(found[1]) * _UNITS[found[2]]
 
 
 @click.command(short_help="Copy the log while it is in use.")
@@ -67,7 +60,7 @@ def backup(file: str, log: str | None, as_json: bool) -> None:
 @click.command(short_help="Move old finished runs to another log.")
 @click.option(
     "--older-than",
-    type=Age(),
+    callback=_age,
     required=True,
     metavar="AGE",
     help="Only runs that ended so long ago: 30d, 12h, 90s.",
@@ -132,7 +125,7 @@ def archive(
 @click.command(short_help="Remove what nothing names, and free the file's space.")
 @click.option(
     "--grace",
-    type=Age(),
+    callback=_age,
     default="1d",
     show_default=True,
     metavar="AGE",
