@@ -15,9 +15,16 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ..events.directory import RunRow, stream_of
-from ..events.errors import EngineClosed, LogError, LogUnavailable, RunConflict
+from ..events.errors import (
+    AppendRefused,
+    EngineClosed,
+    LogError,
+    LogUnavailable,
+    RunConflict,
+)
 from ..events.machines import PipelineStatus
 from ..events.retention import not_here
+from ..events.store import InboxItem
 from ..projections.catchup import load_run
 from ..projections.run import Run
 from .core import commands as c
@@ -300,15 +307,22 @@ class Ownership:
             live = self._loop.runs.get(run_id)
             if live is None:
                 row = self._store.run(run_id)
-                if row is None or row.status.finished:
+                if row is None or (row.status.finished and not self._keeps(row, item)):
                     self._loop.taken.append(item.id)  # too late, whoever was to read it
                 continue
             try:
                 self._decide(live, read_control(item.command), item.actor)
+            except AppendRefused:
+                continue  # it is for the new owner
             except (c.Refused, msgspec.MsgspecError) as error:
                 logger().warning("a command was refused", run=live.run.run_id, reason=str(error))
             self._loop.taken.append(item.id)
             self._loop.touch(live)
+
+    @staticmethod
+    def _keeps(row: RunRow, item: InboxItem) -> bool:
+        """A signal that came just before its run failed is there when that is resumed."""
+        return row.status is PipelineStatus.FAILED and is_signal(item.command)
 
     # -- the end -----------------------------------------------------------------------------
 

@@ -158,8 +158,8 @@ class SqliteStore:
         while True:
             with self._reading() as connection:
                 rows = connection.execute(query, (*fixed, after)).fetchall()
-            for row in rows:
-                yield to_envelope(row)
+                page = [to_envelope(row) for row in rows]
+            yield from page
             if len(rows) < _PAGE:
                 return
             after = rows[-1][key]
@@ -180,7 +180,7 @@ class SqliteStore:
                 "AND json_extract(payload, '$.cache') = ? ORDER BY position DESC LIMIT 1",
                 (key,),
             ).fetchone()
-        return to_envelope(found) if found else None
+            return to_envelope(found) if found else None
 
     def archived(self, run_id: str) -> Envelope | None:
         with self._reading() as connection:

@@ -88,7 +88,7 @@ def _show(pipeline: Pipeline, result: ValidationResult) -> None:
     facts += [_counted(measures["steps"], "step")]
     if result.valid:
         facts += [f"{measures['depth']} deep", f"{measures['width']} wide"]
-    print(f"{clean(str(pipeline.name))} is {verdict}: {', '.join(facts)}")
+    print(f"{clean(f'{pipeline.name:.80}')} is {verdict}: {', '.join(facts)}")
 
 
 def _counted(count: int, what: str) -> str:
