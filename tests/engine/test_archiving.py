@@ -239,3 +239,12 @@ def test_damage_and_bad_places_lose_nothing(engine: ExecutionEngine, tmp_path: P
     path.write_bytes(content)
     assert engine.archived() == [] and whole(engine)
     assert len(engine.archive(older_than=0, to=tmp_path / "archive.db")) == 1
+
+
+def test_a_run_that_is_a_step_leaves_with_its_run(engine: ExecutionEngine, tmp_path: Path) -> None:
+    outer = Pipeline("outer", [PipelineStep("inner", "pipeline", pipeline=pipeline("inner"))])
+    assert engine.execute_pipeline(outer, 1, run_id="outer").output == 10_000
+    assert engine.archive(older_than=0, to=None, name="inner", dry_run=True) == []
+    stubs = engine.archive(older_than=0, to=tmp_path / "archive.db", name="outer")
+    assert [stub.name for stub in stubs] == ["outer", "inner"]
+    assert engine.runs() == [] and whole(engine)
