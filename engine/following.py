@@ -10,6 +10,7 @@ import msgspec
 
 from ..events.errors import EngineClosed, LogUnavailable
 from ..events.machines import PipelineStatus
+from ..events.retention import not_here
 from ..projections.catchup import load_run
 from .live import LiveRun, Owner, Waiter
 from .model import Given
@@ -72,6 +73,8 @@ class Following:
             return
         row = self._loop.store.run(run_id)
         if row is None:
+            if self._loop.store.archived(run_id):
+                self._fail(run_id, not_here(self._loop.store, run_id))
             return
         if row.status.finished or row.status is PipelineStatus.STOPPED:
             run = load_run(self._loop.store, run_id)

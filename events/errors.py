@@ -115,6 +115,10 @@ class RunNotFound(PipelineError):
     """No run has this id or name in the log."""
 
 
+class ArchivedRun(RunNotFound):
+    """The run is not in this log any more: it was archived, or discarded."""
+
+
 class RunConflict(PipelineError):
     """A run id given again with another definition or input."""
 
