@@ -307,7 +307,7 @@ class Ownership:
             live = self._loop.runs.get(run_id)
             if live is None:
                 row = self._store.run(run_id)
-                if row is None or (row.status.finished and not self._keeps(row, item)):
+                if row is None or (row.status.finished and not self._keeps(row.status, item)):
                     self._loop.taken.append(item.id)  # too late, whoever was to read it
                 continue
             try:
@@ -315,14 +315,16 @@ class Ownership:
             except AppendRefused:
                 continue  # it is for the new owner
             except (c.Refused, msgspec.MsgspecError) as error:
+                if self._keeps(live.run.status, item):
+                    continue
                 logger().warning("a command was refused", run=live.run.run_id, reason=str(error))
             self._loop.taken.append(item.id)
             self._loop.touch(live)
 
     @staticmethod
-    def _keeps(row: RunRow, item: InboxItem) -> bool:
+    def _keeps(status: PipelineStatus, item: InboxItem) -> bool:
         """A signal that came just before its run failed is there when that is resumed."""
-        return row.status is PipelineStatus.FAILED and is_signal(item.command)
+        return status is PipelineStatus.FAILED and is_signal(item.command)
 
     # -- the end -----------------------------------------------------------------------------
 
