@@ -55,7 +55,8 @@ def vectors_of(model: Model, texts: Sequence[str]) -> Floats:
     rows = model.encode([piece.content for found in pieces for piece in found])
     weights = np.array([piece.weight for found in pieces for piece in found], np.float32)
     starts = np.cumsum([0, *(len(found) for found in pieces[:-1])])
-    sums = np.add.reduceat(rows * weights[:, None], starts, axis=0)
+    sums: Floats = np.add.reduceat(rows * weights[:, None], starts, axis=0)
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-    rows = np.divide(sums, lengths, out=np.zeros_like(sums), where=lengths > 0)
-    return rows
+    lengths[lengths == 0] = 1
+    sums /= lengths
+    return sums

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ....events.errors import PipelineError
-from ..errors import MissingExtra
+from ..errors import MissingExtra, ServiceRefused, ServiceUnavailable
 from .model import Piece
 
 if TYPE_CHECKING:
@@ -26,14 +26,6 @@ REQUEST_BYTES = 250_000
 """Bytes of text in a request, a token being at least one."""
 AT_ONCE = 4
 """Requests at a time."""
-
-
-class ServiceUnavailable(PipelineError, ConnectionError):
-    """The service did not answer, or asked to come back later: another attempt may help."""
-
-
-class ServiceRefused(PipelineError, ValueError):
-    """The service will refuse the same request again."""
 
 
 class OpenAIModel:

@@ -1,18 +1,18 @@
-"""The Pinecone store, through its client: an index that exists there, and a key in PINECONE_API_KEY.
+"""The Pinecone store, through its client: an index that exists there, a key in PINECONE_API_KEY.
 
 The model of an index's vectors is kept in the metadata of each.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 
 from ..errors import MissingExtra, ServiceRefused, ServiceUnavailable
-from ..records import make_id
+from ..records import Vector, make_id
 from .store import Contents, Hit, IndexMismatch, Item, NoIndex
 
 T = TypeVar("T")
@@ -23,7 +23,6 @@ TEXT = 20_000
 """Characters of a text that are kept, of 40 kB of metadata that a vector may have."""
 ORIGINS = 100
 """Origins whose stale vectors are dropped by a request."""
-_OURS = ("kind", "document", "origin", "start", "end", "text", "model", "run", "of", "more")
 _PASSING = (
     "PineconeConnectionError", "PineconeTimeoutError", "RateLimitError", "ServiceError",
 )  # fmt: skip
@@ -122,7 +121,7 @@ class PineconeVectors:
         metadata = {
             "kind": item.kind, "document": item.document, "origin": item.origin,
             "start": item.start, "end": item.end, "text": item.text[:TEXT], "model": self._model,
-            "run": run, "of": item.id, "more": msgspec.json.encode(item.metadata).decode()[:TEXT],
+            "run": run, "of": item.id, "more": json.dumps(item.metadata, default=str)[:TEXT],
         }  # fmt: skip
         return {"id": make_id(item.id), "values": _floats(item.values), "metadata": metadata}
 
@@ -137,10 +136,38 @@ class PineconeVectors:
         try:
             return request()
         except errors.NotFoundError:
-            raise NoIndex(f"there is no index {self._name!r} at Pinecone: create it first") from None
+            raise NoIndex(
+                f"there is no index {self._name!r} at Pinecone: create it first"
+            ) from None
         except (errors.UnauthorizedError, errors.ForbiddenError):
             raise ServiceRefused("PINECONE_API_KEY may not do this at Pinecone") from None
         except errors.PineconeError as error:
             passing = tuple(getattr(errors, name) for name in _PASSING)
             kind = ServiceUnavailable if isinstance(error, passing) else ServiceRefused
             raise kind(f"Pinecone, index {self._name!r}: {error}") from None
+
+
+def _floats(values: bytes) -> list[float]:
+    return list(Vector("", "", "", values).floats)
+
+
+def _hit(match: Any) -> Hit:
+    known = match.metadata or {}
+    return Hit(
+        score=round(match.score, 6),
+        source=known.get("origin", ""),
+        start=int(known.get("start", 0)),
+        end=int(known.get("end", 0)),
+        text=known.get("text", ""),
+        kind=known.get("kind", "chunk"),
+        id=known.get("of", match.id),
+        document=known.get("document", ""),
+        metadata=_metadata(known.get("more", "{}")),
+    )
+
+
+def _metadata(text: str) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except msgspec.DecodeError:  # it was too long to be kept whole
+        return {}

@@ -68,8 +68,9 @@ def store_vectors(
 
     ``store="sqlite"`` needs no service: an index is a file, in the folder named after the log with
     ``.vectors`` added, or at ``path``. ``semantica-pipeline search`` and
-    ``semantica.pipeline.search`` find what is in it. ``store="pinecone"`` needs the environment variable PINECONE_API_KEY;
-    without it the step fails, unless ``fallback="sqlite"`` says where else to store.
+    ``semantica.pipeline.search`` find what is in it. ``store="pinecone"`` needs the environment
+    variable PINECONE_API_KEY; without it the step fails, unless ``fallback="sqlite"`` says where
+    else to store.
 
     Raises:
         StepInputError: There are no vectors, or those of several models.
