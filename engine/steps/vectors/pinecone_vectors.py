@@ -44,7 +44,10 @@ class PineconeVectors:
         self._pinecone = pinecone
         self._name = name
         self._model = ""
-        self._client = self._ask(lambda: pinecone.Pinecone())  # the key: from the environment
+        once = pinecone.RetryConfig(max_retries=0)
+        self._client = self._ask(
+            lambda: pinecone.Pinecone(retry_config=once)
+        )  # the key: from the environment
         self._index: Any = None
 
     def begin(self, model: str, dimensions: int) -> None:
@@ -126,8 +129,7 @@ class PineconeVectors:
         return {"id": make_id(item.id), "values": _floats(item.values), "metadata": metadata}
 
     def _ask(self, request: Callable[[], T]) -> T:
-        """What a request gives. The client itself tries again what may pass; what is left is the
-        engine's to retry.
+        """What a request gives. Retries are the engine's, so that each is in the log.
 
         Raises:
             ServiceUnavailable, ServiceRefused, NoIndex: It failed.
