@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -69,7 +70,7 @@ class PineconeVectors:
         """See :class:`.VectorStore`."""
         for start in range(0, len(items), REQUEST):
             part = [self._record(item, run) for item in items[start : start + REQUEST]]
-            self._ask(lambda part=part: self._index.upsert(vectors=part, show_progress=False))
+            self._ask(partial(self._index.upsert, vectors=part, show_progress=False))
 
     def forget(self, origins: Collection[str], run: str) -> int:
         """See :class:`.VectorStore`; the service does not tell how many it has dropped."""
@@ -78,7 +79,7 @@ class PineconeVectors:
             stale = {
                 "$and": [{"origin": {"$in": names[start : start + ORIGINS]}}, {"run": {"$ne": run}}]
             }
-            self._ask(lambda stale=stale: self._index.delete(filter=stale))
+            self._ask(partial(self._index.delete, filter=stale))
         return -1
 
     def contents(self) -> Contents:
