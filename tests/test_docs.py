@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from semantica.pipeline.config import PipelineConfig
 from semantica.pipeline.tools.cli import cli
 from semantica.pipeline.tools.diagrams import updated
@@ -22,7 +24,7 @@ def test_the_diagrams_are_those_of_the_law() -> None:
 
 
 def test_every_python_block_is_executed() -> None:
-    assert len(BLOCKS) == 7, "a new block needs a test"
+    assert len(BLOCKS) == 8, "a new block needs a test"
 
 
 def test_the_block_on_processes_does_what_it_says(tmp_path: Path) -> None:
@@ -93,6 +95,14 @@ def block(mark: str) -> str:
     """The one with these words in it."""
     (found,) = (one for one in BLOCKS if mark in one)
     return found
+
+
+def test_the_block_on_search_does_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIPELINE_LOG", str(tmp_path / "pipeline.db"))
+    told = output_of(BLOCKS[7], ROOT).splitlines()
+    assert "observatory.txt 0-294: 'The Halden Observatory" in told[0]
 
 
 def output_of(block: str, folder: Path) -> str:

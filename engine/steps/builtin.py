@@ -18,5 +18,7 @@ BUILTIN: Mapping[str, str] = {
     "normalize": f"{_STEPS}.normalize:normalize",
     "text_normalize": f"{_STEPS}.normalize:normalize",
     "chunk": f"{_STEPS}.chunk:chunk",
+    "embed": f"{_STEPS}.embedding.embed:embed",
+    "store_vectors": f"{_STEPS}.vectors.store_vectors:store_vectors",
 }
 """Step type -> ``module:function``."""
