@@ -112,14 +112,17 @@ class Families:
         live = self._loop.runs.get(run_id)
         if live is not None:
             return live.run.status
-        row = self._loop.store.run(run_id)
+        row = self._loop.patiently(partial(self._loop.store.run, run_id))
         if row is None:
             raise LogCorrupt(f"a step's run {run_id} is not in {self._loop.store.location}")
         return row.status
 
     def _run(self, run_id: str) -> Run:
         live = self._loop.runs.get(run_id)
-        return live.run if live is not None else load_run(self._loop.store, run_id)
+        return live.run if live is not None else self._load(run_id)
+
+    def _load(self, run_id: str) -> Run:
+        return self._loop.patiently(partial(load_run, self._loop.store, run_id))
 
     # -- beginning and going on --------------------------------------------------------------
 
@@ -182,7 +185,7 @@ class Families:
         assert run_id is not None  # who asks has seen it
         child = self._loop.runs.get(run_id)
         if child is None:
-            run = load_run(self._loop.store, run_id)
+            run = self._load(run_id)
             if run.state.epoch > live.epoch:
                 refusal = AppendRefused(run.stream, f"epoch {run.state.epoch} has begun")
                 self._loop.lose(live, refusal)
@@ -229,7 +232,7 @@ class Families:
         link = run.state.parent
         assert link is not None  # as who asks has seen
         parent = self._loop.runs.get(link.run)
-        around = parent.run if parent is not None else load_run(self._loop.store, link.run)
+        around = parent.run if parent is not None else self._load(link.run)
         step = around.step(link.step)
         undone = step.status is StepStatus.COMPENSATING
         if step.child != run.run_id or not (undone or step.status is StepStatus.SUSPENDED):

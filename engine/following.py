@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..events.errors import EngineClosed
+from ..events.errors import EngineClosed, LogUnavailable
 from ..events.machines import PipelineStatus
 from ..projections.catchup import load_run
 from .live import LiveRun, Owner, Waiter
 from .model import Given
-from .requests import told_to
 
 if TYPE_CHECKING:
     from .ownership import Ownership
@@ -53,7 +52,7 @@ class Following:
                 self.follow(live.run.run_id, live.owner, live.handlers, waiter)
 
     def look(self) -> None:
-        """See how they are doing."""
+        """See how they are doing. Raises LogUnavailable; then look again."""
         for run_id in list(self._followed):
             self._check(run_id)
 
@@ -75,10 +74,23 @@ class Following:
             and not self._ownership.is_owned(row)
             and not followed[0].owner.draining
         ):
-            first = followed[0]
-            with told_to(first.waiter.future):
-                live = self._ownership.claim(first.owner, run_id, first.handlers)
-                live.waiters.extend(one.waiter for one in self._followed.pop(run_id))
+            self._take_over(run_id, followed[0])
+
+    def _take_over(self, run_id: str, first: _Followed) -> None:
+        try:
+            live = self._ownership.claim(first.owner, run_id, first.handlers)
+        except LogUnavailable as error:
+            if error.transient:
+                raise
+            self._fail(run_id, error)
+        except Exception as error:
+            self._fail(run_id, error)
+        else:
+            live.waiters.extend(one.waiter for one in self._followed.pop(run_id))
+
+    def _fail(self, run_id: str, error: Exception) -> None:
+        for one in self._followed.pop(run_id):
+            one.waiter.resolve(partial(one.waiter.future.set_exception, error))
 
     def stop(self, owner: Owner) -> None:
         """An owner leaves: who waits through it is told so."""
@@ -93,7 +105,5 @@ class Following:
 
     def fail(self, error: Exception) -> None:
         """The loop failed: whoever waits is told."""
-        followed, self._followed = self._followed, {}
-        for waiting in followed.values():
-            for one in waiting:
-                one.waiter.resolve(partial(one.waiter.future.set_exception, error))
+        for run_id in list(self._followed):
+            self._fail(run_id, error)

@@ -42,7 +42,7 @@ from .mailbox import Mailbox, Message
 from .ownership import Ownership
 from .result import result_of
 from .timers import Timers
-from .writing import append_patiently
+from .writing import append_patiently, patiently
 
 if TYPE_CHECKING:
     from .desks import Held
@@ -70,6 +70,7 @@ class Loop:
         self.grants = Grants(self)
         self.closing = threading.Event()
         """Set when the process exits: what cannot be written is given up."""
+        self.patiently = partial(patiently, log=store.location, closing=self.closing, clock=clock)
         self.now = clock.now()
         """The time of this turn."""
         self._mailbox = Mailbox()
@@ -209,7 +210,7 @@ class Loop:
     def _reuse(self, live: LiveRun, i: int) -> bool:
         """Complete a step with what the same work gave before, if it may serve."""
         key = live.cache_key(i)
-        found = None if key is None else self.store.cached(key)
+        found = None if key is None else self.patiently(partial(self.store.cached, key))
         age = live.run.graph.definition.steps[i].cache
         if found is None or age is None or self.now - found.at > age * 1e9:
             return False
@@ -331,8 +332,6 @@ class Loop:
 
     def lose(self, live: LiveRun, refusal: AppendRefused) -> None:
         """Somebody else owns the run now: stop touching it, and wait for what they make of it."""
-        if not self.holds(live):
-            return  # with another one of its family
         logger().warning("a run was taken over by another owner", reason=str(refusal))
         family = self.families.of(live)
         self._refuse_replies({one.run.stream for one in family}, refusal)

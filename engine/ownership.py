@@ -1,4 +1,4 @@
-"""Whose run is it: submitting, claiming, recovering, control, and following the runs of others.
+"""Whose run is it: submitting, claiming, recovering and control.
 
 Each run's stream has one writer, the owner that holds its lease. All methods run in the loop's
 thread; what they are asked from outside, they answer after the commit of the turn.
@@ -286,10 +286,12 @@ class Ownership:
         for owner in self._loop.owners.values():
             if owner.runs or owner.id in self._loop.grants.present():
                 self.show_life(owner)
-        if self._store.news() or self._inbox_unread:
+        if self._store.news():
+            self._inbox_unread = True
+        if self._inbox_unread:
             self._loop.grants.look()
-            self._inbox_unread = False
             self._read_inbox()
+            self._inbox_unread = False  # not before: what cannot be read now is read next time
         self.following.look()
 
     def show_life(self, owner: Owner) -> None:
