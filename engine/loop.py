@@ -332,8 +332,6 @@ class Loop:
 
     def lose(self, live: LiveRun, refusal: AppendRefused) -> None:
         """Somebody else owns the run now: stop touching it, and wait for what they make of it."""
-        if not self.holds(live):
-            return  # with another one of its family
         logger().warning("a run was taken over by another owner", reason=str(refusal))
         family = self.families.of(live)
         self._refuse_replies({one.run.stream for one in family}, refusal)

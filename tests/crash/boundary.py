@@ -103,10 +103,11 @@ def step(name: str, *before: str, handler: Any = "work", kind: str = "t", **more
     return PipelineStep(name, kind, {}, list(before), handler=f"{HERE}:{handler}", **more)
 
 
-def within(name: str, before: str, *steps: Any, **more: Any) -> Any:
+def within(name: str, *steps: Any, after: str = "") -> Any:
     """A step that is a pipeline."""
     pipeline = Pipeline(f"within {name}", list(steps))
-    return PipelineStep(name, "pipeline", {}, [before], pipeline=pipeline, **more)
+    before = [after] if after else []
+    return PipelineStep(name, "pipeline", {}, before, pipeline=pipeline)
 
 
 SHAPES: dict[str, tuple[list[PipelineStep], dict[str, Any]]] = {
@@ -126,18 +127,19 @@ SHAPES: dict[str, tuple[list[PipelineStep], dict[str, Any]]] = {
          step("x", "b", handler="broken")],
         {"on_failure": "rollback"},
     ),
+    "within": ([within("n", step("b"))], {}),
     "nested": (
         [step("a"),
-         within("n", "a", step("b"),
-                within("m", "b", step("c"), step("d", "c", handler="moody", retry=SOON)),
-                step("e", "m")),
+         within("n", step("b"),
+                within("m", step("c"), step("d", "c", handler="moody", retry=SOON), after="b"),
+                step("e", "m"), after="a"),
          step("z", "n")],
         {},
     ),
     "nested rollback": (
         [step("a", compensate=f"{HERE}:undo"),
-         within("n", "a", step("b", compensate=f"{HERE}:undo"),
-                within("m", "b", step("c", compensate=f"{HERE}:undo"))),
+         within("n", step("b", compensate=f"{HERE}:undo"),
+                within("m", step("c", compensate=f"{HERE}:undo"), after="b"), after="a"),
          step("x", "n", handler="broken")],
         {"on_failure": "rollback"},
     ),
