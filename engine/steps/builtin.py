@@ -18,5 +18,9 @@ BUILTIN: Mapping[str, str] = {
     "normalize": f"{_STEPS}.normalize:normalize",
     "text_normalize": f"{_STEPS}.normalize:normalize",
     "chunk": f"{_STEPS}.chunk:chunk",
+    "network_step": f"{_STEPS}.general.network:network_step",
+    "process": f"{_STEPS}.general.process:process",
+    "merge": f"{_STEPS}.general.join:merge",
+    "shell": f"{_STEPS}.general.shell:shell",
 }
 """Step type -> ``module:function``."""
