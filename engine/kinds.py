@@ -19,10 +19,11 @@ _UNIONS = (typing.Union, UnionType)
 
 def kind_of(hint: Any) -> str:
     """A type in words that Python's users know, its range included: ``int >= 1``, ``'a' | 'b'``,
-    ``list[str] | None``."""
+    ``list[str] | None``; a type that has a ``msgspec.Meta(title=...)`` is called that."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
-        return kind_of(args[0]) + "".join(map(_range, args[1:]))
+        title = next(filter(None, (getattr(one, "title", None) for one in args[1:])), None)
+        return title or kind_of(args[0]) + "".join(map(_range, args[1:]))
     if origin in _UNIONS:
         parts = [kind_of(one) for one in args]
         return " | ".join(f"({part})" if " >" in part or " <" in part else part for part in parts)
@@ -81,6 +82,11 @@ def did_you_mean(value: Any, members: Iterable[Any]) -> str:
                 return f"; did you mean {msgspec.convert(value, member, strict=False)!r}?"
         if typing.get_origin(plain) is Literal and isinstance(value, str):
             words = [one for one in typing.get_args(plain) if isinstance(one, str)]
-            if hint := nearest(value, words) or nearest(value.lower(), words):
+            if hint := nearest(_alike(value, words), words):
                 return hint
     return ""
+
+
+def _alike(value: str, words: Iterable[str]) -> str:
+    """The word that differs from ``value`` in case alone, else ``value``."""
+    return next((word for word in words if word.lower() == value.lower()), value)

@@ -13,7 +13,7 @@ from ..errors import StepConfigError
 _NAMED = re.compile(r"(?<!\S)env:([A-Za-z_][A-Za-z0-9_]*)")
 _SECRET = re.compile(
     r"authorization|cookie|passw(or)?d|secret|credential|(api|access|private)[-_]?key"
-    r"|(^|[-_])(auth|access|bearer|session|id|csrf)?[-_]?token$",
+    r"|(\b|_)(?<!page[-_])(?<!next[-_])(?<!sync[-_])(?<!continuation[-_])token$",
     re.IGNORECASE,
 )
 """Names under which nobody keeps what everybody may read."""

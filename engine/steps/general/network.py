@@ -51,7 +51,12 @@ class Options(msgspec.Struct, kw_only=True):
     """What ``network_step`` can be told."""
 
     url: Annotated[
-        str, msgspec.Meta(pattern="^[Hh][Tt][Tt][Pp][Ss]?://", description="http:// or https://")
+        str,
+        msgspec.Meta(
+            title="an http:// or https:// address",
+            pattern="^[Hh][Tt][Tt][Pp][Ss]?://",
+            description="the address; credentials do not belong into it",
+        ),
     ]
     method: Annotated[
         Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
@@ -131,30 +136,15 @@ async def network_step(
         MissingExtra: httpx is not installed.
     """
     httpx = _httpx()
-    content, media_type = None, None
-    if send_data:
-        content, media_type = to_bytes("network_step", data)
-    elif json is not None:
-        content, media_type = msgspec.json.encode(json), "application/json"
-    elif body is not None:
-        content = body.encode()
-    filled = httpx.Headers(revealed("network_step", "header", headers))
-    filled.setdefault("User-Agent", "semantica-pipeline")
-    if media_type is not None:
-        filled.setdefault("Content-Type", media_type)
-    if method in ("POST", "PATCH"):
-        filled.setdefault("Idempotency-Key", quote(context.idempotency_key, safe="/"))
+    content, media_type = _content(data, send_data, json, body)
+    filled = _headers(context, method, headers, media_type)
+    added = revealed("network_step", "parameter", params)
     secrets = secrets_in((*headers.values(), *params.values()))
     call = _Call(f"{method} {url}", max_bytes, secrets)
     try:
         async with asyncio.timeout(request_timeout), _client() as client:
-            request = client.build_request(
-                method,
-                url,
-                params=revealed("network_step", "parameter", params) or None,
-                headers=filled,
-                content=content,
-            )
+            address = httpx.URL(url).copy_merge_params(added)
+            request = client.build_request(method, address, headers=filled, content=content)
             answer = await call.follow(client, request)
     except TimeoutError as error:
         raise TimeoutError(f"{call.name}: it took longer than {request_timeout:g} s") from error
@@ -170,6 +160,30 @@ async def network_step(
     context.metric("requests_answered")
     context.metric("bytes_received", len(answer.content))
     return call.given(answer, output)
+
+
+def _content(
+    data: Any, send_data: bool, json: Any, body: str | None
+) -> tuple[bytes | None, str | None]:
+    """What is sent, and its media type. Raises StepInputError."""
+    if send_data:
+        return to_bytes("network_step", data)
+    if json is not None:
+        return msgspec.json.encode(json), "application/json"
+    return (None if body is None else body.encode()), None
+
+
+def _headers(
+    context: Context, method: str, headers: dict[str, str], media_type: str | None
+) -> httpx.Headers:
+    """Of a request. Raises StepConfigError."""
+    filled: httpx.Headers = _httpx().Headers(revealed("network_step", "header", headers))
+    filled.setdefault("User-Agent", "semantica-pipeline")
+    if media_type is not None:
+        filled.setdefault("Content-Type", media_type)
+    if method in ("POST", "PATCH"):
+        filled.setdefault("Idempotency-Key", quote(context.idempotency_key, safe="/"))
+    return filled
 
 
 class _Answer(NamedTuple):

@@ -19,9 +19,12 @@ class Options(msgspec.Struct, kw_only=True):
     """What ``process`` can be told."""
 
     function: Annotated[
-        Annotated[str, msgspec.Meta(pattern=r"^[^\W\d][\w.]*:[^\W\d][\w.]*$")] | None,
+        Annotated[
+            str, msgspec.Meta(title="module:function", pattern=r"^[^\W\d][\w.]*:[^\W\d][\w.]*$")
+        ]
+        | None,
         msgspec.Meta(
-            description="module:function to call; without one the step hands its input on"
+            description="called with the step's input; without one the step hands its input on"
         ),
     ] = None
     arguments: Annotated[
