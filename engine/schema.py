@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from ..events.arguments import shown
-from .binding import Misfit, unknown
+from .binding import FILLED, FILLS, Misfit, unknown
 from .kinds import did_you_mean, kind_of, members_of
 
 
@@ -28,7 +28,8 @@ def read(
     misfits = [
         Misfit(
             "unknown_config",
-            f"{handler} takes no configuration {name!r}{unknown(name, tuple(fields))}",
+            f"{handler} takes no configuration {name!r}"
+            + (FILLS if name in FILLED else unknown(name, tuple(fields))),
         )
         for name in config
         if name not in fields
