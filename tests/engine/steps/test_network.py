@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -336,3 +337,10 @@ def test_many_at_once_on_one_worker(server: Server) -> None:
     with ExecutionEngine(":memory:", max_workers=1) as engine:
         output = engine.execute_pipeline(Pipeline("p", steps)).raise_for_status().output
     assert output == {f"s{i}": {"a": 1} for i in range(30)}
+
+
+def test_a_missing_library_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "httpx", None)
+    error = failure("http://127.0.0.1:1/")
+    assert "pip install 'semantica-pipeline[http]'" in error.message
+    assert not error.retryable
