@@ -27,6 +27,17 @@ def test_every_python_block_is_executed() -> None:
     assert len(BLOCKS) == 8, "a new block needs a test"
 
 
+def test_the_block_on_programs_does_what_it_says(tmp_path: Path) -> None:
+    script = tmp_path / "counting.py"
+    script.write_text(block('.build("counting")'))
+    done = subprocess.run(
+        [sys.executable, script], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    found = sum(not one.name.startswith(".") for one in (ROOT / "tools").iterdir())
+    found += sum(one.name.endswith("py") for one in (ROOT / "tests").iterdir())
+    assert done.stdout == f"{found}\n", done.stderr
+
+
 def test_the_block_on_processes_does_what_it_says(tmp_path: Path) -> None:
     script = tmp_path / "count.py"
     script.write_text(

@@ -20,5 +20,9 @@ BUILTIN: Mapping[str, str] = {
     "chunk": f"{_STEPS}.chunk:chunk",
     "embed": f"{_STEPS}.embedding.embed:embed",
     "store_vectors": f"{_STEPS}.vectors.store_vectors:store_vectors",
+    "network_step": f"{_STEPS}.general.network:network_step",
+    "process": f"{_STEPS}.general.process:process",
+    "merge": f"{_STEPS}.general.join:merge",
+    "shell": f"{_STEPS}.general.shell:shell",
 }
 """Step type -> ``module:function``."""
