@@ -1,4 +1,4 @@
-"""Small hand-made word lists, one file each in ``data/``: one entry a line, ``#`` begins a comment."""
+"""Small hand-made word lists, one file each in ``data/``: an entry a line, comments after ``#``."""
 
 from __future__ import annotations
 
