@@ -18,6 +18,9 @@ BUILTIN: Mapping[str, str] = {
     "normalize": f"{_STEPS}.normalize:normalize",
     "text_normalize": f"{_STEPS}.normalize:normalize",
     "chunk": f"{_STEPS}.chunk:chunk",
+    "extract": f"{_STEPS}.extraction.extract:extract",
+    "extract_entities": f"{_STEPS}.extraction.extract:extract_entities",
+    "extract_relations": f"{_STEPS}.extraction.extract:extract_relations",
     "deduplicate": f"{_STEPS}.knowledge.deduplicate:deduplicate",
     "resolve_conflicts": f"{_STEPS}.knowledge.conflicts:resolve_conflicts",
 }
