@@ -73,8 +73,8 @@ def extractor(name: str) -> Extractor:
         return _imported(name, kind, rest)
     hint = nearest(name, [*_KINDS, *installed])
     raise StepConfigError(
-        f"extract: extractor={name!r} is not one of 'rules', 'spacy:<model>', 'openai:<model>', an "
-        f"installed one ({', '.join(sorted(installed)) or 'there is none'}) or 'module:function'{hint}"
+        f"extract: extractor={name!r} is not one of 'rules', 'spacy:<model>', 'openai:<model>', "
+        f"'module:function' or an installed one ({', '.join(sorted(installed)) or 'none is'}){hint}"
     )
 
 

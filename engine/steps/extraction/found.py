@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from ..errors import PipelineError
+from ....events.errors import PipelineError
 
 TYPES = (
     "PERSON",

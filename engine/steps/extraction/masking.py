@@ -1,8 +1,9 @@
 """Sentences in which every name is one character, so that frames can be read over them.
 
 ``Erik Dahl founded Nordlys in 1903`` becomes ``⟨P⟩ founded ⟨O⟩ in ⟨D⟩``, each name a character
-that says its type. A pronoun or a description ("she", "the company", "its") becomes the character of
-what it stands for, where that can be told: the last person of fitting gender, the last organisation.
+that says its type. A pronoun or a description ("she", "its", "the company") becomes the character
+of what it stands for, where that can be told: the person of fitting gender, or the organisation,
+that the last sentence which names one names first.
 """
 
 from __future__ import annotations
@@ -39,10 +40,10 @@ _LONGEST = 1200
 """Characters of a sentence; what is longer is cut, since no frame is."""
 
 _ANAPHOR = re.compile(
-    r"\b(?P<he>[Hh]e)\b|\b(?P<she>[Ss]he)\b|\b(?P<his>[Hh]is)\b|\b(?P<her>[Hh]er)\b|\b(?P<its>[Ii]ts)\b"
-    r"|\b(?P<it>[Ii]t)\b(?=,? (?:was|is|has|had|owns|acquired|bought|employs|owes|receives|invested))"
-    r"|\b(?P<org>[Tt]he (?:company|firm|group|bank|orchestra|observatory|museum|trust|institute|university"
-    r"|start-up|corporation|agency|society|foundation))\b(?! of)"
+    r"\b(?:(?P<he>[Hh]e)|(?P<she>[Ss]he)|(?P<his>[Hh]is)|(?P<her>[Hh]er)|(?P<its>[Ii]ts))\b"
+    r"|\b(?P<it>[Ii]t)\b(?=,? (?:was|is|has|had|owns|acquired|bought|employs|receives|invested))"
+    r"|\b(?P<org>[Tt]he (?:company|firm|group|bank|orchestra|observatory|museum|trust|institute"
+    r"|university|start-up|corporation|agency|society|foundation))\b(?! of| [A-Z])"
 )
 _GENDERS = {"he": "m", "his": "m", "she": "f", "her": "f"}
 _FEMALE_TITLE = re.compile(r"(?:Mrs|Ms|Miss|Mme|Lady|Dame|Queen|Princess|Sister)\.? \Z")
@@ -142,7 +143,10 @@ class Masker:
         if group in ("it", "its"):
             return self._topic.get("org")
         if group == "org":
-            return self._described(said.split()[-1])
+            found = self._described(said.split()[-1])
+            if found is not None:
+                self._speak("org", found)
+            return found
         gender = _GENDERS[group]
         found = self._topic.get(gender)
         if found is None and (found := self._topic.get("?")) is not None:

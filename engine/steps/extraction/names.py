@@ -37,7 +37,8 @@ _CHUNK = re.compile(
 )
 _PART = re.compile(rf"{_ABBREVIATED}|[^\s]+")
 _LEGAL = re.compile(
-    r",?[ \n](?:Inc|INC|LLC|Ltd|LTD|LLP|PLC|plc|Corp|CORP|Co|CO|GmbH|AG|S\.A|SpA|AB|AS|A/S|N\.V|B\.V)\b\.?"
+    r",?[ \n](?:Inc|INC|LLC|Ltd|LTD|LLP|PLC|plc|Corp|CORP|Co|CO|GmbH|AG|S\.A|SpA|AB|AS|A/S"
+    r"|N\.V|B\.V)\b\.?"
 )
 _FULL_LINE = 55
 """Characters of a line that is full, so that a name may go on in the next."""

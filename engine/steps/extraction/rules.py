@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from heapq import merge
 
 from .found import Mention, Statement
+from .frames import statements
 from .literals import literals
 from .names import names
 
@@ -18,6 +19,4 @@ class Rules:
         return list(merge(forms, names(text, forms), key=lambda mention: mention.start))
 
     def relations(self, text: str, mentions: Sequence[Mention]) -> Sequence[Statement]:
-        from .frames import statements
-
         return list(statements(text, mentions))
