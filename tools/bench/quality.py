@@ -134,8 +134,8 @@ def _said(
     """Triples by names: as the labels have them if a mention of the same goes by that name."""
     group = {one.id: canonical_of(one) for one in entities}
     names: dict[str, set[str]] = defaultdict(set)
-    for one in entities:
-        names[group[one.id]].add(" ".join(one.text.split()).casefold())
+    for entity in entities:
+        names[group[entity.id]].add(" ".join(entity.text.split()).casefold())
     said = set()
     for subject, predicate, target in triples:
         one, other = names[group[subject]], names[group[target]]

@@ -1,4 +1,4 @@
-"""The extractor ``"openai:<model>"``: a chat model behind an endpoint that speaks OpenAI's protocol.
+"""The extractor ``"openai:<model>"``: a chat model whose endpoint speaks OpenAI's protocol.
 
 The model is asked for JSON, which is validated; what it names is looked up in the text, so offsets
 are never a model's guess, and what the text does not hold is dropped.

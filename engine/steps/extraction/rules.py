@@ -9,6 +9,7 @@ from .found import Mention, Statement
 from .frames import statements
 from .literals import literals
 from .names import names
+from .truecase import truecased
 
 
 class Rules:
@@ -16,7 +17,8 @@ class Rules:
 
     def entities(self, text: str) -> Sequence[Mention]:
         forms = list(literals(text))
-        return list(merge(forms, names(text, forms), key=lambda mention: mention.start))
+        named = names(truecased(text), forms)
+        return list(merge(forms, named, key=lambda mention: mention.start))
 
     def relations(self, text: str, mentions: Sequence[Mention]) -> Sequence[Statement]:
         return list(statements(text, mentions))
