@@ -116,7 +116,8 @@ def _runs(text: str, parts: Spans) -> Iterator[Spans]:
     while place < len(parts):
         word = text[slice(*parts[place])]
         if not run or word.casefold() not in _CONNECTING:
-            if run and _line_ends(text, run[-1][1], parts[place][0]):
+            joined = run and text[slice(*run[-1])].casefold() in _CONNECTING
+            if run and not joined and _line_ends(text, run[-1][1], parts[place][0]):
                 yield run
                 run = []
             if word.casefold() not in _CONNECTING or (
