@@ -314,7 +314,7 @@ class Loop:
         live.publish(self.now)
         if live.ended:
             self._finish(live)
-        elif snapshot_due(live.run, live.snapshot_at):
+        elif snapshot_due(live.run):
             self._snapshot(live)
 
     def lend(self, owner: Owner, workers: int) -> None:
@@ -372,7 +372,6 @@ class Loop:
         self.grants.drop(live)
 
     def _snapshot(self, live: LiveRun) -> None:
-        live.snapshot_at = live.recorded
         try:
             save_snapshot(self.store, live.run)
         except LogUnavailable as error:  # a snapshot only saves time

@@ -14,8 +14,9 @@ from ..events.directory import RunRow
 from ..events.errors import AmbiguousRun, RunNotFound
 from ..events.machines import PipelineStatus
 from ..events.memory import MemoryStore
+from ..events.retention import not_here
 from ..events.store import Member, Store
-from .terminal import PROGRAM, BadInput
+from .terminal import BadInput
 
 if TYPE_CHECKING:
     from ..events.sqlite import Durability
@@ -114,10 +115,7 @@ def find(store: Store, text: str, *, for_control: bool = False) -> RunRow:
         return rows[0]
     rows = [row for row in store.runs() if row.run_id.startswith(text)] if text else []
     if not rows:
-        raise RunNotFound(
-            f"no run with the id or name {text!r} in {store.location}; "
-            f"'{PROGRAM} runs' lists what there is"
-        )
+        raise not_here(store, text)
     return _only(rows, f"runs begin with {text!r}")
 
 

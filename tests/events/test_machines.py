@@ -20,6 +20,8 @@ from semantica.pipeline.events.errors import IllegalTransition
 from semantica.pipeline.events.machines import (
     ALLOCATION_ROWS,
     ALLOCATION_TABLE,
+    ARCHIVE_ROWS,
+    ARCHIVE_TABLE,
     NEW,
     PIPELINE_ROWS,
     PIPELINE_TABLE,
@@ -32,6 +34,7 @@ from semantica.pipeline.events.machines import (
     StepStatus,
     Table,
     allocation_machine,
+    archive_machine,
     build_machine,
     compile_table,
     pipeline_machine,
@@ -193,7 +196,7 @@ def test_a_cancelled_pipeline_cancels_the_steps_that_had_not_started(state: Step
 
 
 def test_the_law_names_every_event_type() -> None:
-    rows = (*PIPELINE_ROWS, *STEP_ROWS, *ALLOCATION_ROWS, *RESOURCE_ROWS)
+    rows = (*PIPELINE_ROWS, *STEP_ROWS, *ALLOCATION_ROWS, *RESOURCE_ROWS, *ARCHIVE_ROWS)
     assert {row.trigger for row in rows} | SETTINGS == set(EVENT_TYPES)
 
 
@@ -204,6 +207,7 @@ def test_the_law_names_every_event_type() -> None:
         (STEP_TABLE, step_machine()),
         (ALLOCATION_TABLE, allocation_machine()),
         (RESOURCE_TABLE, resource_machine()),
+        (ARCHIVE_TABLE, archive_machine()),
     ],
 )
 def test_the_compiled_table_is_the_machine(table: Table, machine: Machine) -> None:
@@ -217,6 +221,10 @@ def test_two_rows_that_disagree_are_refused() -> None:
     row = next(row for row in STEP_ROWS if row.trigger == "StepStarted")
     with pytest.raises(ValueError, match="two rows for StepStarted"):
         compile_table(build_machine("step", _S, _S.PENDING, [row, row._replace(dest=_S.FAILED)]))
+
+
+def test_what_has_not_ended_is_not_archived() -> None:
+    assert {state for state, _ in ARCHIVE_TABLE} == {status for status in _P if status.finished}
 
 
 @pytest.mark.parametrize("state", [status for status in _P if not status.finished])

@@ -55,7 +55,9 @@ class Watch:
         chronicle = self.chronicles[run_id]
         if isinstance(command, c.Signal):
             inbox = {item.actor for item in self.world.store.inbox()}
-            over = chronicle.run.status.finished or "stopped" in chronicle.statuses
+            status = chronicle.run.status
+            over = status.finished and status is not PipelineStatus.FAILED
+            over = over or "stopped" in chronicle.statuses
             assert actor in chronicle.actors | inbox or over, f"a signal of {actor} was lost"
 
     def execute(self, attempt: Attempt) -> bool:
