@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin
 
 import msgspec
 
@@ -49,10 +49,17 @@ def show_type(name: str, as_json: bool) -> None:
     if kind["configuration"]:
         print()
         rows = [
-            (one["key"], "(required)" if one["required"] else repr(one["default"]), one["type"])
+            (
+                one["key"],
+                "(required)" if one["required"] else repr(one["default"]),
+                one["type"],
+                one.get("meaning", ""),
+            )
             for one in kind["configuration"]
         ]
-        print_table(("key", "default", "type"), rows)
+        told = any(meaning for *_, meaning in rows)
+        columns = ("key", "default", "type", "meaning")
+        print_table(columns if told else columns[:3], rows if told else [row[:3] for row in rows])
     if kind["any_key"]:
         print("any other key, too")
     if kind["doc"]:
@@ -115,12 +122,39 @@ def _field(field: msgspec.structs.FieldInfo) -> dict[str, Any]:
     default = None if field.default is msgspec.NODEFAULT else field.default
     if field.default_factory is not msgspec.NODEFAULT:
         default = field.default_factory()
+    kind, meaning = _annotated(field.type)
     return {
         "key": field.encode_name,
         "required": field.required,
         "default": default,
-        "type": inspect.formatannotation(field.type),
+        "type": kind,
+        **({"meaning": meaning} if meaning else {}),
     }
+
+
+def _annotated(kind: Any) -> tuple[str, str]:
+    """A type without what is noted on it, and the description among these."""
+    if get_origin(kind) is not Annotated:
+        return _named(kind), ""
+    bare, *notes = get_args(kind)
+    metas = [note for note in notes if isinstance(note, msgspec.Meta)]
+    bounds = [
+        f"{name} {value:g}"
+        for meta in metas
+        for name, value in (
+            ("from", meta.ge),
+            ("above", meta.gt),
+            ("to", meta.le),
+            ("below", meta.lt),
+        )
+        if value is not None
+    ]
+    meaning = " ".join(meta.description for meta in metas if meta.description)
+    return " ".join([_named(bare), *bounds]), meaning
+
+
+def _named(kind: Any) -> str:
+    return inspect.formatannotation(kind).replace("typing.", "")
 
 
 def _annotation(parameter: inspect.Parameter) -> str:
