@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ..events.directory import RunRow, stream_of
-from ..events.errors import EngineClosed, LogError, LogUnavailable, RunConflict
+from ..events.errors import (
+    AppendRefused,
+    EngineClosed,
+    LogError,
+    LogUnavailable,
+    RunConflict,
+)
 from ..events.machines import PipelineStatus
 from ..events.retention import not_here
 from ..events.store import InboxItem
@@ -306,6 +312,8 @@ class Ownership:
                 continue
             try:
                 self._decide(live, read_control(item.command), item.actor)
+            except AppendRefused:
+                continue  # it is for the new owner
             except (c.Refused, msgspec.MsgspecError) as error:
                 logger().warning("a command was refused", run=live.run.run_id, reason=str(error))
             self._loop.taken.append(item.id)

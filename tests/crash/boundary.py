@@ -103,6 +103,12 @@ def step(name: str, *before: str, handler: Any = "work", kind: str = "t", **more
     return PipelineStep(name, kind, {}, list(before), handler=f"{HERE}:{handler}", **more)
 
 
+def within(name: str, before: str, *steps: Any, **more: Any) -> Any:
+    """A step that is a pipeline."""
+    pipeline = Pipeline(f"within {name}", list(steps))
+    return PipelineStep(name, "pipeline", {}, [before], pipeline=pipeline, **more)
+
+
 SHAPES: dict[str, tuple[list[PipelineStep], dict[str, Any]]] = {
     "chain": ([step("a"), step("b", "a"), step("c", "b")], {}),
     "diamond": ([step("a"), step("l", "a"), step("r", "a"), step("z", "l", "r")], {}),
@@ -118,6 +124,21 @@ SHAPES: dict[str, tuple[list[PipelineStep], dict[str, Any]]] = {
     "rollback": (
         [step("a", compensate=f"{HERE}:undo"), step("b", "a", compensate=f"{HERE}:undo"),
          step("x", "b", handler="broken")],
+        {"on_failure": "rollback"},
+    ),
+    "nested": (
+        [step("a"),
+         within("n", "a", step("b"),
+                within("m", "b", step("c"), step("d", "c", handler="moody", retry=SOON)),
+                step("e", "m")),
+         step("z", "n")],
+        {},
+    ),
+    "nested rollback": (
+        [step("a", compensate=f"{HERE}:undo"),
+         within("n", "a", step("b", compensate=f"{HERE}:undo"),
+                within("m", "b", step("c", compensate=f"{HERE}:undo"))),
+         step("x", "n", handler="broken")],
         {"on_failure": "rollback"},
     ),
     "resources": (
@@ -143,7 +164,7 @@ def main() -> None:
         if shape == "waits" and not _signalled(engine):
             engine.signal(RUN_ID, "go", 10)
         result = future.result(30)
-        if shape == "rollback" and result.status == "rolled_back":
+        if shape.endswith("rollback") and result.status == "rolled_back":
             output: Any = "rolled back"
         else:
             output = result.raise_for_status().output
