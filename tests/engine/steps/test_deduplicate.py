@@ -101,6 +101,11 @@ def test_short_forms_mean_the_only_one_of_their_document(context: Any) -> None:
     assert canonical_of(last[0]) != canonical_of(last[1])
 
 
+def test_a_name_is_without_the_line_end_of_a_mention(context: Any) -> None:
+    said = [("a", "PERSON", "Erik\nDahl"), ("b", "PERSON", "Erik Dahl")]
+    assert groups(context, said) == {"Erik Dahl": {"a Erik\nDahl", "b Erik Dahl"}}
+
+
 def test_every_mention_stays_as_it_was(context: Any) -> None:
     before = corpus_of(context, [("a", "PERSON", "Erik Dahl"), ("b", "PERSON", "Erik Dahl")])
     after = deduplicate(before, context, 90.0)
