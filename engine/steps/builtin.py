@@ -24,5 +24,10 @@ BUILTIN: Mapping[str, str] = {
     "process": f"{_STEPS}.general.process:process",
     "merge": f"{_STEPS}.general.join:merge",
     "shell": f"{_STEPS}.general.shell:shell",
+    "extract": f"{_STEPS}.extraction.extract:extract",
+    "extract_entities": f"{_STEPS}.extraction.extract:extract_entities",
+    "extract_relations": f"{_STEPS}.extraction.extract:extract_relations",
+    "deduplicate": f"{_STEPS}.knowledge.deduplicate:deduplicate",
+    "resolve_conflicts": f"{_STEPS}.knowledge.conflicts:resolve_conflicts",
 }
 """Step type -> ``module:function``."""
