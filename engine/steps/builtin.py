@@ -18,5 +18,7 @@ BUILTIN: Mapping[str, str] = {
     "normalize": f"{_STEPS}.normalize:normalize",
     "text_normalize": f"{_STEPS}.normalize:normalize",
     "chunk": f"{_STEPS}.chunk:chunk",
+    "deduplicate": f"{_STEPS}.knowledge.deduplicate:deduplicate",
+    "resolve_conflicts": f"{_STEPS}.knowledge.conflicts:resolve_conflicts",
 }
 """Step type -> ``module:function``."""
