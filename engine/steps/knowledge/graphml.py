@@ -8,20 +8,22 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from ..errors import MissingExtra
 from .plain import printable
 
-if TYPE_CHECKING:
-    import networkx
+try:
+    import networkx as nx
+except ImportError as missing:
+    raise MissingExtra("GraphML", "graph") from missing
 
+if TYPE_CHECKING:
     from .graph import KnowledgeGraph
 
 
-def as_networkx(graph: KnowledgeGraph) -> networkx.MultiDiGraph[str]:
+def as_networkx(graph: KnowledgeGraph) -> nx.MultiDiGraph[str]:
     """See :meth:`.KnowledgeGraph.networkx`.
 
     Nodes have ``name type value aliases mentions documents provenance``, edges ``predicate
     confidence statements documents provenance evidence``. ``provenance`` lists the places in the
     documents as addresses of plain text (RFC 5147), ``file.txt#char=16,27``.
     """
-    nx = _networkx()
     sources = {one.id: one.source or one.id for one in graph.corpus.documents}
 
     def place(document: str, start: int, end: int) -> str:
@@ -63,8 +65,7 @@ def as_networkx(graph: KnowledgeGraph) -> networkx.MultiDiGraph[str]:
 
 
 def write_graphml(graph: KnowledgeGraph, file: BinaryIO) -> None:
-    """The graph as GraphML, lists as lines of text. Raises MissingExtra."""
-    nx = _networkx()
+    """The graph as GraphML, lists as lines of text."""
     made = as_networkx(graph)
     plain = nx.MultiDiGraph()
     for identity, values in made.nodes(data=True):
@@ -83,11 +84,3 @@ def _text(value: Any) -> Any:
     if isinstance(value, list):
         value = "\n".join(value)
     return printable(value) if isinstance(value, str) else value
-
-
-def _networkx() -> Any:
-    try:
-        import networkx
-    except ImportError as error:
-        raise MissingExtra("GraphML", "graph") from error
-    return networkx

@@ -8,15 +8,19 @@ gets the same drawing. Then boxes that overlap are pushed apart, and the parts a
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from ..errors import MissingExtra
 
-if TYPE_CHECKING:
+try:
     import numpy as np
+except ImportError as missing:
+    raise MissingExtra("a picture of a graph", "graph") from missing
+
+if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Points = NDArray[np.float64]
+Points: TypeAlias = "NDArray[np.float64]"
 
 EDGE = 22.0
 """Length of a link between the boxes of its ends, in pixels."""
@@ -43,16 +47,15 @@ class Layout(NamedTuple):
 
 
 def lay_out(sizes: Sequence[Size], links: Sequence[Link]) -> Layout:
-    """Place boxes of those sizes, connected by those links. Raises MissingExtra."""
-    np = numpy()
+    """Place boxes of those sizes, connected by those links."""
     placed = []
     for part in _parts(len(sizes), links):
         inner = {box: number for number, box in enumerate(part)}
         own = [(inner[a], inner[b]) for a, b in links if a in inner and a != b]
         boxes = np.array([sizes[box] for box in part], dtype=float)
-        points = _push(np, _stress(np, boxes, own), boxes)
-        placed.append((part, _wide(np, points, boxes), boxes))
-    return _packed(np, placed, len(sizes))
+        points = _push(_stress(boxes, own), boxes)
+        placed.append((part, _wide(points, boxes), boxes))
+    return _packed(placed, len(sizes))
 
 
 def _parts(count: int, links: Sequence[Link]) -> list[list[int]]:
@@ -88,7 +91,7 @@ def _breadth_first(first: int, near: Sequence[Sequence[int]]) -> Iterator[tuple[
                 ahead.append((other, box))
 
 
-def _radial(np: Any, near: Sequence[Sequence[int]]) -> Points:
+def _radial(near: Sequence[Sequence[int]]) -> Points:
     """A tree around the box with the most links, each branch as wide as it has leaves."""
     centre = max(range(len(near)), key=lambda box: (len(near[box]), -box))
     order = list(_breadth_first(centre, near))
@@ -113,16 +116,16 @@ def _radial(np: Any, near: Sequence[Sequence[int]]) -> Points:
     return points
 
 
-def _stress(np: Any, boxes: Points, links: Sequence[Link]) -> Points:
+def _stress(boxes: Points, links: Sequence[Link]) -> Points:
     count = len(boxes)
     if count == 1:
         return np.zeros((1, 2))
     near = _neighbours(count, links)
-    wanted = _distances(np, boxes, near)
+    wanted = _distances(boxes, near)
     weights = np.where(wanted > 0, 1.0 / np.maximum(wanted, 1.0) ** 2, 0.0)
     laplacian = np.diag(weights.sum(axis=1)) - weights
     inverse = np.linalg.pinv(laplacian)
-    points = _radial(np, near)
+    points = _radial(near)
     stress = np.inf
     for _ in range(_STEPS):
         apart = points[:, None, :] - points[None, :, :]
@@ -136,7 +139,7 @@ def _stress(np: Any, boxes: Points, links: Sequence[Link]) -> Points:
     return points
 
 
-def _distances(np: Any, boxes: Points, near: Sequence[Sequence[int]]) -> Points:
+def _distances(boxes: Points, near: Sequence[Sequence[int]]) -> Points:
     """The lengths of the shortest ways; a box with many links needs room around it."""
     count = len(boxes)
     far = np.full((count, count), np.inf)
@@ -151,7 +154,7 @@ def _distances(np: Any, boxes: Points, near: Sequence[Sequence[int]]) -> Points:
     return far
 
 
-def _push(np: Any, points: Points, boxes: Points) -> Points:
+def _push(points: Points, boxes: Points) -> Points:
     """Move boxes that overlap apart, the shorter way, half each."""
     points = points.copy()
     room = (boxes[:, None, :] + boxes[None, :, :]) / 2 + MARGIN
@@ -172,16 +175,16 @@ def _push(np: Any, points: Points, boxes: Points) -> Points:
     return points
 
 
-def _wide(np: Any, points: Points, boxes: Points) -> Points:
+def _wide(points: Points, boxes: Points) -> Points:
     """The part lying rather than standing, with its corner at (0, 0)."""
     width, height = np.ptp(points, axis=0)
     if height > width * 1.15:
-        turned = _push(np, points[:, ::-1] * (1, -1), boxes)
+        turned = _push(points[:, ::-1] * (1, -1), boxes)
         points = turned
     return points - (points - boxes / 2).min(axis=0)
 
 
-def _packed(np: Any, placed: list[tuple[list[int], Points, Points]], count: int) -> Layout:
+def _packed(placed: list[tuple[list[int], Points, Points]], count: int) -> Layout:
     """The parts, the tallest first, each as high up as it fits: below a skyline of the others."""
     extents = [(points + boxes / 2).max(axis=0) + GAP for _, points, boxes in placed]
     area = sum(width * height for width, height in extents)
@@ -219,12 +222,3 @@ def _risen(
     kept.append((left, right, bottom))
     kept += [(max(start, right), end, deep) for start, end, deep in skyline if end > right]
     return kept
-
-
-def numpy() -> Any:
-    """The library. Raises MissingExtra."""
-    try:
-        import numpy as np
-    except ImportError as error:
-        raise MissingExtra("a picture of a graph", "graph") from error
-    return np

@@ -25,7 +25,7 @@ PLACES = 5
 
 
 def write_html(graph: KnowledgeGraph, file: BinaryIO, limit: int | None = None) -> None:
-    """The graph as a page. Raises MissingExtra."""
+    """The graph as a page."""
     picture = picture_of(graph) if limit is None else picture_of(graph, limit)
     page = files(__package__).joinpath("page.html").read_text("utf-8")
     head, _, rest = page.partition("<!--picture-->")

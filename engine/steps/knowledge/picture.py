@@ -78,7 +78,7 @@ class Picture(msgspec.Struct, frozen=True):
 
 
 def picture_of(graph: KnowledgeGraph, limit: int = LIMIT) -> Picture:
-    """The picture of a graph, with at most ``limit`` nodes. Raises MissingExtra."""
+    """The picture of a graph, with at most ``limit`` nodes."""
     numbers, edges, unconnected = _chosen(graph, min(limit, MOST))
     nodes, said = graph.nodes, _said(graph, edges)
     labels = [label_of(nodes[number].name) for number in numbers]

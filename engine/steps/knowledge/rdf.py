@@ -24,9 +24,12 @@ from ....events.errors import PipelineError
 from ..errors import MissingExtra
 from .plain import printable
 
-if TYPE_CHECKING:
-    import pyoxigraph
+try:
+    import pyoxigraph as rdf
+except ImportError as missing:
+    raise MissingExtra("RDF and SPARQL", "graph") from missing
 
+if TYPE_CHECKING:
     from .graph import KnowledgeGraph
 
 PREFIXES = {
@@ -56,22 +59,19 @@ class QueryError(PipelineError, ValueError):
 
 
 def write_turtle(graph: KnowledgeGraph, file: BinaryIO) -> None:
-    """The graph as Turtle. Memory holds the graph, not the mentions. Raises MissingExtra."""
-    rdf = _pyoxigraph()
+    """The graph as Turtle. Memory holds the graph, not the mentions."""
     rdf.serialize(triples(graph), file, format=rdf.RdfFormat.TURTLE, prefixes=PREFIXES)
 
 
-def store_of(graph: KnowledgeGraph) -> pyoxigraph.Store:
-    """The graph in a store in memory. Raises MissingExtra."""
-    rdf = _pyoxigraph()
+def store_of(graph: KnowledgeGraph) -> rdf.Store:
+    """The graph in a store in memory."""
     store = rdf.Store()
     store.bulk_extend(rdf.Quad(*triple) for triple in triples(graph))
     return store
 
 
-def query(store: pyoxigraph.Store, sparql: str) -> list[dict[str, Any]] | bool | str:
+def query(store: rdf.Store, sparql: str) -> list[dict[str, Any]] | bool | str:
     """See :meth:`.KnowledgeGraph.query`."""
-    rdf = _pyoxigraph()
     try:
         found = store.query(sparql, prefixes=PREFIXES)
         if isinstance(found, rdf.QueryBoolean):
@@ -97,9 +97,9 @@ def _value(term: Any) -> Any:
     return term.value in ("true", "1") if name == "boolean" else term.value
 
 
-def triples(graph: KnowledgeGraph) -> Iterator[pyoxigraph.Triple]:
-    """The graph, node by node, edge by edge, then where each is from. Raises MissingExtra."""
-    words = _Words(_pyoxigraph())
+def triples(graph: KnowledgeGraph) -> Iterator[rdf.Triple]:
+    """The graph, node by node, edge by edge, then where each is from."""
+    words = _Words()
     yield from words.nodes(graph)
     yield from words.edges(graph)
     yield from words.mentions(graph)
@@ -110,8 +110,7 @@ def triples(graph: KnowledgeGraph) -> Iterator[pyoxigraph.Triple]:
 class _Words:
     """Writes triples."""
 
-    def __init__(self, rdf: Any) -> None:
-        self._rdf = rdf
+    def __init__(self) -> None:
         name = rdf.NamedNode
         self._known = {
             key: name(PREFIXES[key.partition(":")[0]] + key.partition(":")[2])
@@ -125,16 +124,16 @@ class _Words:
 
     def _iri(self, prefix: str, identity: str) -> Any:
         name = quote(identity, safe="", errors="surrogatepass")
-        return self._rdf.NamedNode(PREFIXES[prefix] + name)
+        return rdf.NamedNode(PREFIXES[prefix] + name)
 
     def _triple(self, subject: Any, predicate: str, value: Any) -> Any:
         if isinstance(value, str):
             term = self._known[value]
         elif isinstance(value, (int, float)):
-            term = self._rdf.Literal(value)
+            term = rdf.Literal(value)
         else:
             term = value
-        return self._rdf.Triple(subject, self._known[predicate], term)
+        return rdf.Triple(subject, self._known[predicate], term)
 
     def nodes(self, graph: KnowledgeGraph) -> Iterator[Any]:
         for node in graph.nodes:
@@ -147,12 +146,12 @@ class _Words:
                 yield self._triple(it, "kg:value", self._text(node.value))
 
     def _text(self, text: str) -> Any:
-        return self._rdf.Literal(printable(text))
+        return rdf.Literal(printable(text))
 
     def edges(self, graph: KnowledgeGraph) -> Iterator[Any]:
         for edge in graph.edges:
             ends = self._iri("entity", edge.subject), self._iri("entity", edge.object)
-            yield self._rdf.Triple(ends[0], self._iri("rel", edge.predicate), ends[1])
+            yield rdf.Triple(ends[0], self._iri("rel", edge.predicate), ends[1])
 
     def mentions(self, graph: KnowledgeGraph) -> Iterator[Any]:
         for node, entity in graph.mentions():
@@ -187,11 +186,3 @@ class _Words:
             title = document.metadata.get("title")
             if isinstance(title, str):
                 yield self._triple(it, "rdfs:label", self._text(title))
-
-
-def _pyoxigraph() -> Any:
-    try:
-        import pyoxigraph
-    except ImportError as error:
-        raise MissingExtra("RDF and SPARQL", "graph") from error
-    return pyoxigraph

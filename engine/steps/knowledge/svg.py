@@ -75,7 +75,7 @@ _DARK = """
 
 
 def write_svg(graph: KnowledgeGraph, file: BinaryIO) -> None:
-    """The graph as SVG. Raises MissingExtra."""
+    """The graph as SVG."""
     picture = picture_of(graph)
     file.write(f"{drawing(graph, picture)}\n".encode())
 
@@ -106,7 +106,8 @@ def _elements(graph: KnowledgeGraph, picture: Picture) -> Iterator[str]:
         "font-family=\"system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif\">"
     )
     yield f"<style>{_STYLE}{_types(colours, names)}"
-    yield f"@media (prefers-color-scheme: dark){{{_DARK}{_types(colours, names, dark=True)}}}</style>"
+    dark = _DARK + _types(colours, names, dark=True)
+    yield f"@media (prefers-color-scheme: dark){{{dark}}}</style>"
     yield (
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" '
         'markerHeight="8" orient="auto-start-reverse"><path class="tip" d="M0 0.8 L8 4 L0 7.2 z"/>'
@@ -161,7 +162,8 @@ def _arrow(arrow: Arrow) -> str:
     start, bend, end, at = arrow.start, arrow.bend, arrow.end, arrow.at
     return (
         f'<g class="edge" data-from="{arrow.ends[0]}" data-to="{arrow.ends[1]}">'
-        f'<path d="M{start[0]} {start[1]} Q{bend[0]} {bend[1]} {end[0]} {end[1]}" marker-end="url(#tip)"/>'
+        f'<path d="M{start[0]} {start[1]} Q{bend[0]} {bend[1]} {end[0]} {end[1]}" '
+        'marker-end="url(#tip)"/>'
         f'<text x="{at[0]}" y="{at[1]}">{escape(arrow.label)}</text></g>'
     )
 
