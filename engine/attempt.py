@@ -203,6 +203,6 @@ def _completed(
             if attempt.closing.wait(RETRY_WRITE):
                 return None
             continue
-        return Complete(
-            attempt.step, attempt.number, output, duration, cpu, attempt.context.metrics
-        )
+        context = attempt.context
+        said = tuple(context.warnings)
+        return Complete(attempt.step, attempt.number, output, duration, cpu, context.metrics, said)

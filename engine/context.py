@@ -19,6 +19,9 @@ from .logger import logger
 MAX_SECONDS = 3e9
 """Of a wait: a century."""
 
+MAX_WARNINGS = 100
+"""Of an attempt, that are recorded."""
+
 PROGRESS_INTERVAL = 1_000_000_000
 """Least nanoseconds between two recorded reports of an attempt."""
 
@@ -86,6 +89,7 @@ class Context:
         self.idempotency_key = f"{run_id}/{step}"
         self.artifacts = artifacts
         self.metrics: dict[str, float] = {}
+        self.warnings: list[str] = []
         self.noticed_cancel = False
         """Whether the handler has seen that it is cancelled: what it returns then is partial."""
         self._clock = clock
@@ -141,6 +145,15 @@ class Context:
         with self._counting:  # functions of a map count in several threads
             total = self.metrics.get(name, 0) + _finite(name, amount)
             self.metrics[name] = _finite(name, total)
+
+    def warn(self, message: str) -> None:
+        """Say what was odd, for who gets the result: ``result.warnings``. Counts when the attempt
+        completes; the same message counts once, and at most 100 of an attempt do."""
+        self.log.warning(message)
+        message = message.encode("utf-8", "backslashreplace").decode()
+        with self._counting:
+            if message not in self.warnings and len(self.warnings) < MAX_WARNINGS:
+                self.warnings.append(message)
 
     def checkpoint(self, key: str, value: Any = _MISSING) -> Any:
         """Save a value under ``key``, or read what was saved, by this attempt or an earlier one.

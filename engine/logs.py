@@ -104,15 +104,28 @@ def open_existing(log: str | os.PathLike[str] | None) -> SharedLoop | None:
     Raises:
         LogError: The log cannot be used.
     """
-    text = os.fspath(log) if log is not None else os.environ.get("PIPELINE_LOG") or DEFAULT_LOG
-    if text == ":memory:" or not _path_of(text).exists():
+    path = place_of(log)
+    if path is None or not path.exists():
         return None
     with _lock:
-        present = _shared.get(f"sqlite {_path_of(text)}")
+        present = _shared.get(f"sqlite {path}")
         if present is not None:  # with whatever durability
             present.users += 1
             return present
     return open_log(log)
+
+
+def place_of(log: str | os.PathLike[str] | None) -> Path | None:
+    """The file of a log, whether it is there or not; None for a log in memory.
+
+    Args:
+        log: As for :func:`open_log`.
+
+    Raises:
+        LogError: It is no file's name.
+    """
+    text = os.fspath(log) if log is not None else os.environ.get("PIPELINE_LOG") or DEFAULT_LOG
+    return None if text == ":memory:" else _path_of(text)
 
 
 def _share(key: str, create: object, clock: Clock | None) -> SharedLoop:

@@ -72,18 +72,18 @@ class FileArtifacts:
 
     def __init__(self, folder: Path, *, sync: bool = True, log: Path | None = None) -> None:
         self.folder = folder
-        self._log = log
+        self.log = log
         self._sync = sync
         self._known: set[str] = set()
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[object, ...]:
         """Worker processes write to the same folder."""
-        return partial(FileArtifacts, self.folder, sync=self._sync, log=self._log), ()
+        return partial(FileArtifacts, self.folder, sync=self._sync, log=self.log), ()
 
     @property
     def trusted(self) -> bool:
-        return _only_ours(self.folder) and (self._log is None or _only_ours(self._log))
+        return _only_ours(self.folder) and (self.log is None or _only_ours(self.log))
 
     def put(self, data: bytes) -> str:
         digest = digest_of(data)

@@ -118,6 +118,7 @@ class StepCompleted(msgspec.Struct, frozen=True, omit_defaults=True):
         cpu: CPU seconds of the worker's thread; None where unknown.
         metrics: What the handler counted.
         cache: What the work is known by, if its output may serve again.
+        warnings: What the handler found odd.
     """
 
     step: str
@@ -127,6 +128,7 @@ class StepCompleted(msgspec.Struct, frozen=True, omit_defaults=True):
     cpu: float | None = None
     metrics: dict[str, int | float] = {}
     cache: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 class StepReused(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -13,6 +13,9 @@ from .state import StepState
 if TYPE_CHECKING:
     from .run import Run
 
+MAX_WARNINGS = 1000
+"""Of a run, from which on further ones of its steps are not kept."""
+
 
 def _started(
     run: Run, event: s.StepStarted, i: int, step: StepState, version: int, at: int
@@ -107,6 +110,9 @@ def _completed(
     metrics = run.state.metrics
     for name, amount in event.metrics.items():
         metrics[name] = metrics.get(name, 0) + amount
+    if event.warnings and len(run.state.warnings) < MAX_WARNINGS:
+        who = run.graph.name(i)
+        run.state.warnings += tuple(f"step {who!r}: {told}" for told in event.warnings)
     moves.produced(run, i, step, event.output, version)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import asking, checking, keeping
+from . import asking, checking, keeping, models, searching
 from .group import Commands
 from .options import common, executing, one_run, pipeline_option, pipeline_source, settings_option
 from .terminal import PROGRAM
@@ -281,7 +281,13 @@ def signal(run: str, name: str, value: str | None, log: str | None, as_json: boo
 
 # Asking, checking, keeping
 
-for _command in (*asking.COMMANDS, *checking.COMMANDS, *keeping.COMMANDS):
+for _command in (
+    *asking.COMMANDS,
+    *searching.COMMANDS,
+    *checking.COMMANDS,
+    *keeping.COMMANDS,
+    *models.COMMANDS,
+):
     cli.add_command(_command)
 
 

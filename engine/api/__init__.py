@@ -63,6 +63,8 @@ if TYPE_CHECKING:
         TaskCancelled,
     )
     from semantica.pipeline.engine.resources import ResourceScheduler
+    from semantica.pipeline.engine.steps.vectors.searching import search
+    from semantica.pipeline.engine.steps.vectors.store import Hit
     from semantica.pipeline.engine.templates import PipelineTemplate, PipelineTemplateManager
     from semantica.pipeline.engine.validator import PipelineValidator
 
@@ -76,6 +78,8 @@ _LATER = {
     "PipelineValidator": "validator",
     "ResourceAllocation": "holdings",
     "ResourceScheduler": "resources",
+    "Hit": "steps.vectors.store",
+    "search": "steps.vectors.searching",
 }
 """What a small pipeline does not need is imported when it is first asked for, from these modules of
 the engine."""
@@ -130,6 +134,9 @@ __all__ = [
     "AttemptCancelled",
     "Context",
     "step",
+    # what steps have stored
+    "Hit",
+    "search",
     # errors
     "AmbiguousRun",
     "AppendRefused",

@@ -96,6 +96,7 @@ def complete(run: Run, command: c.Complete, now: int) -> list[Event]:
             None if command.cpu is None else round(command.cpu, 6),
             command.metrics,
             run.state.steps[command.step].cache,
+            command.warnings,
         )
     ]
 

@@ -102,6 +102,7 @@ class Complete(msgspec.Struct, frozen=True):
     duration: float
     cpu: float | None = None
     metrics: dict[str, float] = {}
+    warnings: tuple[str, ...] = ()
 
 
 class Fail(msgspec.Struct, frozen=True):

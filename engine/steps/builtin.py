@@ -22,5 +22,7 @@ BUILTIN: Mapping[str, str] = {
     "resolve_conflicts": f"{_STEPS}.knowledge.conflicts:resolve_conflicts",
     "build_kg": f"{_STEPS}.knowledge.build:build_graph",
     "build_graph": f"{_STEPS}.knowledge.build:build_graph",
+    "embed": f"{_STEPS}.embedding.embed:embed",
+    "store_vectors": f"{_STEPS}.vectors.store_vectors:store_vectors",
 }
 """Step type -> ``module:function``."""

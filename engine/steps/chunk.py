@@ -16,12 +16,15 @@ _Splitter = Callable[[str, int, int], Iterator[Span]]
 _SPLITTERS: Mapping[str, _Splitter] = {"characters": split_characters, "words": split_words}
 
 
+DEFAULT = Chunking(chunk_size=512, overlap=50, unit="characters")
+
+
 def chunk(
     data: Any,
     context: Context,
-    chunk_size: int = 512,
-    overlap: int = 50,
-    unit: str = "characters",
+    chunk_size: int = DEFAULT.chunk_size,
+    overlap: int = DEFAULT.overlap,
+    unit: str = DEFAULT.unit,
 ) -> Corpus:
     """Cut every document that has text into chunks: ``document.text[start:end] == chunk.text``.
 

@@ -30,6 +30,14 @@ class MissingExtra(PipelineError, ImportError):
         return MissingExtra, self._said  # it may have to leave a worker process
 
 
+class ServiceUnavailable(PipelineError, ConnectionError):
+    """The service did not answer, or asked to come back later: another attempt may help."""
+
+
+class ServiceRefused(PipelineError, ValueError):
+    """The service will refuse the same request again."""
+
+
 def one_of(step: str, key: str, value: object, known: tuple[str | None, ...]) -> None:
     """Raise StepConfigError unless ``value`` is one of ``known``."""
     if value not in known:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from semantica.pipeline.engine.steps.embedding.weights import MINILM, ModelMissing, locate
 from semantica.pipeline.events.artifacts import Artifacts, MemoryArtifacts
 
 
@@ -52,6 +53,16 @@ class StepDouble:
     def raise_if_cancelled(self) -> None:
         if self.cancelled:
             raise Cancelled
+
+
+@pytest.fixture(scope="session")
+def minilm() -> str:
+    """The name of the local model, whose weights are there."""
+    try:
+        locate(MINILM)
+    except ModelMissing as error:
+        pytest.fail(str(error))
+    return MINILM.name
 
 
 @pytest.fixture

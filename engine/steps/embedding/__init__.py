@@ -1,0 +1,1 @@
+"""Embedding texts: the step ``embed`` and the models it uses."""

@@ -1,0 +1,1 @@
+"""Vector stores: the step ``store_vectors``, and searching what it stored."""
