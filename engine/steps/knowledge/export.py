@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ....events.artifacts import sync_path
 from ..errors import StepConfigError
@@ -30,6 +30,7 @@ SUFFIXES: Mapping[str, Format] = {
     ".html": "html",
 }
 """How files of a format are named."""
+PICTURES: tuple[Format, ...] = ("svg", "html")
 _ENDINGS = {form: suffix for suffix, form in SUFFIXES.items()}
 
 
@@ -47,25 +48,30 @@ def file_name(form: Format) -> str:
     return f"graph{_ENDINGS[form]}"
 
 
-def save(graph: KnowledgeGraph, path: Path, form: Format) -> None:
+def save(graph: KnowledgeGraph, path: Path, form: Format, limit: int | None = None) -> None:
     """Write the graph to ``path``, in place of what was there.
+
+    Args:
+        limit: Nodes that a picture shows at most; 120 if None.
 
     Raises:
         MissingExtra: The library for the format is not installed.
         OSError: The file cannot be written.
     """
     module, _, name = _WRITERS[form].partition(":")
-    write: Callable[[KnowledgeGraph, BinaryIO], None]
-    write = getattr(import_module(f".{module}", __package__), name)
+    write: Callable[..., None] = getattr(import_module(f".{module}", __package__), name)
+    most = {"limit": limit} if form in PICTURES else {}
     temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
     try:
         with temporary.open("xb") as file:
-            write(graph, file)
+            write(graph, file, **most)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):  # the first error is the one to report
             temporary.unlink()
+        if isinstance(error, OSError) and error.filename == os.fspath(temporary):
+            error.filename = os.fspath(path)  # which is the one that means something to the user
         raise
     sync_path(path.parent)

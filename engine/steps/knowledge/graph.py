@@ -186,9 +186,12 @@ class KnowledgeGraph:
 
         return store_of(self)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], *, limit: int | None = None) -> None:
         """Write the graph: GraphML (``.graphml``), RDF (``.ttl``), or a picture (``.svg``,
         ``.html``). The file is there as a whole or not at all.
+
+        Args:
+            limit: Nodes that a picture shows at most; 120 if None.
 
         Raises:
             StepConfigError: The name ends in none of these.
@@ -198,7 +201,7 @@ class KnowledgeGraph:
         from .export import format_of, save
 
         target = Path(path)
-        save(self, target, format_of(target))
+        save(self, target, format_of(target), limit)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, KnowledgeGraph):

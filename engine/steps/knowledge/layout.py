@@ -181,7 +181,8 @@ def _wide(points: Points, boxes: Points) -> Points:
     if height > width * 1.15:
         turned = _push(points[:, ::-1] * (1, -1), boxes)
         points = turned
-    return points - (points - boxes / 2).min(axis=0)
+    corner: Points = (points - boxes / 2).min(axis=0)
+    return points - corner
 
 
 def _packed(placed: list[tuple[list[int], Points, Points]], count: int) -> Layout:

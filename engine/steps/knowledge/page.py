@@ -25,12 +25,11 @@ PLACES = 5
 
 
 def write_html(graph: KnowledgeGraph, file: BinaryIO, limit: int | None = None) -> None:
-    """The graph as a page."""
-    picture = picture_of(graph) if limit is None else picture_of(graph, limit)
+    """The graph as a page, with at most ``limit`` nodes in its picture."""
     page = files(__package__).joinpath("page.html").read_text("utf-8")
     head, _, rest = page.partition("<!--picture-->")
     middle, _, tail = rest.partition("/*data*/")
-    parts = (head, drawing(graph, picture), middle, _script(_data(graph)), tail)
+    parts = (head, drawing(graph, picture_of(graph, limit)), middle, _script(_data(graph)), tail)
     file.write("".join(parts).encode())
 
 

@@ -1,19 +1,21 @@
 """What a picture of a graph shows, and where: boxes, arrows with words, and a legend.
 
-Of a large graph it shows the nodes that are most connected. Those without any edge are counted, and
-not shown unless there is nothing else.
+Of a large graph it shows what is most connected, grown from the node with the most neighbours.
+Nodes without any edge are counted, and not shown unless there is nothing else.
 """
 
 from __future__ import annotations
 
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from heapq import heappop, heappush
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from .layout import Layout, Link, Size, lay_out
+from .layout import Link, Size, lay_out
 from .plain import printable
 
 if TYPE_CHECKING:
@@ -77,9 +79,9 @@ class Picture(msgspec.Struct, frozen=True):
     height: float
 
 
-def picture_of(graph: KnowledgeGraph, limit: int = LIMIT) -> Picture:
-    """The picture of a graph, with at most ``limit`` nodes."""
-    numbers, edges, unconnected = _chosen(graph, min(limit, MOST))
+def picture_of(graph: KnowledgeGraph, limit: int | None = None) -> Picture:
+    """The picture of a graph, with at most ``limit`` nodes (:data:`LIMIT` if None)."""
+    numbers, edges, unconnected = _chosen(graph, min(limit or LIMIT, MOST))
     nodes, said = graph.nodes, _said(graph, edges)
     labels = [label_of(nodes[number].name) for number in numbers]
     sizes: list[Size] = [(width_of(label) + _PADDING, HEIGHT) for label in labels]
@@ -103,31 +105,45 @@ def picture_of(graph: KnowledgeGraph, limit: int = LIMIT) -> Picture:
         dict(sorted(Counter(box.node.type for box in boxes).items())),
         len(nodes) - len(boxes),
         unconnected,
-        *_extent(layout),
+        layout.width,
+        layout.height,
     )
-
-
-def _extent(layout: Layout) -> Size:
-    return max(layout.width, 1.0), max(layout.height, 1.0)
 
 
 def _chosen(graph: KnowledgeGraph, limit: int) -> tuple[list[int], list[Edge], int]:
     """The numbers of the nodes that are shown, the edges between them, and how many nodes have no
     edge at all."""
-    place = {node.id: number for number, node in enumerate(graph.nodes)}
-    degrees: Counter[int] = Counter()
-    for edge in graph.edges:
-        degrees[place[edge.subject]] += 1
-        degrees[place[edge.object]] += 1
-    candidates = sorted(degrees) or list(range(len(graph.nodes)))
     nodes = graph.nodes
-    ranked = sorted(candidates, key=lambda one: (-degrees[one], -nodes[one].mentions, one))[:limit]
-    kept = set(ranked)
+    place = {node.id: number for number, node in enumerate(nodes)}
+    near: dict[int, set[int]] = defaultdict(set)
+    for edge in graph.edges:
+        near[place[edge.subject]].add(place[edge.object])
+        near[place[edge.object]].add(place[edge.subject])
+    if not near:
+        most = sorted(range(len(nodes)), key=lambda one: (-nodes[one].mentions, one))
+        return sorted(most[:limit]), [], len(nodes)
+    kept = set(islice(_grown(near), limit))
     edges = [one for one in graph.edges if {place[one.subject], place[one.object]} <= kept]
-    if edges:  # a node whose neighbours are all left out would stand alone, and say nothing
-        kept = {place[end] for one in edges for end in (one.subject, one.object)}
-    unconnected = len(nodes) - len(degrees)
-    return sorted(kept), edges, unconnected
+    shown = {place[end] for one in edges for end in (one.subject, one.object)}
+    return sorted(shown), edges, len(nodes) - len(near)
+
+
+def _grown(near: dict[int, set[int]]) -> Iterator[int]:
+    """The node with the most neighbours, then always the one with the most that is a neighbour of
+    one before it; when there is none, the same again with what is left."""
+    ranked = sorted(near, key=lambda one: (-len(near[one]), one))
+    seen: set[int] = set()
+    for first in ranked:
+        if first in seen:
+            continue
+        seen.add(first)
+        ahead = [(-len(near[first]), first)]
+        while ahead:
+            _, one = heappop(ahead)
+            yield one
+            for other in sorted(near[one] - seen):
+                heappush(ahead, (-len(near[other]), other))
+            seen |= near[one]
 
 
 def _said(graph: KnowledgeGraph, edges: Sequence[Edge]) -> dict[tuple[int, int], str]:

@@ -17,7 +17,8 @@ Dates, amounts and the like have their standard form as ``kg:value``.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, BinaryIO
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 from urllib.parse import quote
 
 from ....events.errors import PipelineError
@@ -53,6 +54,8 @@ _NUMBERS = {
     **dict.fromkeys(("decimal", "double", "float"), float),
 }
 
+Value: TypeAlias = "str | float | rdf.NamedNode | rdf.Literal"
+
 
 class QueryError(PipelineError, ValueError):
     """A SPARQL query that means nothing, or cannot be evaluated."""
@@ -77,7 +80,9 @@ def query(store: rdf.Store, sparql: str) -> list[dict[str, Any]] | bool | str:
         if isinstance(found, rdf.QueryBoolean):
             return bool(found)
         if isinstance(found, rdf.QueryTriples):
-            return str(rdf.serialize(found, format=rdf.RdfFormat.TURTLE, prefixes=PREFIXES), "utf8")
+            turtle = BytesIO()
+            rdf.serialize(found, turtle, format=rdf.RdfFormat.TURTLE, prefixes=PREFIXES)
+            return turtle.getvalue().decode()
         names = [variable.value for variable in found.variables]
         return [
             {name: _value(term) for name, term in zip(names, row, strict=True)} for row in found
@@ -122,20 +127,21 @@ class _Words:
             )
         }
 
-    def _iri(self, prefix: str, identity: str) -> Any:
+    def _iri(self, prefix: str, identity: str) -> rdf.NamedNode:
         name = quote(identity, safe="", errors="surrogatepass")
         return rdf.NamedNode(PREFIXES[prefix] + name)
 
-    def _triple(self, subject: Any, predicate: str, value: Any) -> Any:
+    def _triple(self, it: rdf.NamedNode, predicate: str, value: Value) -> rdf.Triple:
+        """``value``: a known name, a number, or what is a term already."""
         if isinstance(value, str):
-            term = self._known[value]
-        elif isinstance(value, (int, float)):
-            term = rdf.Literal(value)
-        else:
-            term = value
-        return rdf.Triple(subject, self._known[predicate], term)
+            return rdf.Triple(it, self._known[predicate], self._known[value])
+        term = rdf.Literal(value) if isinstance(value, (int, float)) else value
+        return rdf.Triple(it, self._known[predicate], term)
 
-    def nodes(self, graph: KnowledgeGraph) -> Iterator[Any]:
+    def _text(self, text: str) -> rdf.Literal:
+        return rdf.Literal(printable(text))
+
+    def nodes(self, graph: KnowledgeGraph) -> Iterator[rdf.Triple]:
         for node in graph.nodes:
             it = self._iri("entity", node.id)
             yield self._triple(it, "rdf:type", self._iri("type", node.type))
@@ -145,15 +151,12 @@ class _Words:
             if node.value is not None:
                 yield self._triple(it, "kg:value", self._text(node.value))
 
-    def _text(self, text: str) -> Any:
-        return rdf.Literal(printable(text))
-
-    def edges(self, graph: KnowledgeGraph) -> Iterator[Any]:
+    def edges(self, graph: KnowledgeGraph) -> Iterator[rdf.Triple]:
         for edge in graph.edges:
             ends = self._iri("entity", edge.subject), self._iri("entity", edge.object)
             yield rdf.Triple(ends[0], self._iri("rel", edge.predicate), ends[1])
 
-    def mentions(self, graph: KnowledgeGraph) -> Iterator[Any]:
+    def mentions(self, graph: KnowledgeGraph) -> Iterator[rdf.Triple]:
         for node, entity in graph.mentions():
             it = self._iri("mention", entity.id)
             yield self._triple(it, "rdf:type", "kg:Mention")
@@ -162,7 +165,7 @@ class _Words:
             yield self._triple(it, "kg:text", self._text(entity.text))
             yield self._triple(it, "kg:confidence", entity.confidence)
 
-    def statements(self, graph: KnowledgeGraph) -> Iterator[Any]:
+    def statements(self, graph: KnowledgeGraph) -> Iterator[rdf.Triple]:
         for subject, object_, relation, start, end in graph.statements():
             it = self._iri("statement", relation.id)
             yield self._triple(it, "rdf:type", "rdf:Statement")
@@ -173,12 +176,14 @@ class _Words:
             yield self._triple(it, "kg:evidence", self._text(relation.evidence))
             yield self._triple(it, "kg:confidence", relation.confidence)
 
-    def _whence(self, it: Any, document: str, start: int, end: int) -> Iterator[Any]:
+    def _whence(
+        self, it: rdf.NamedNode, document: str, start: int, end: int
+    ) -> Iterator[rdf.Triple]:
         yield self._triple(it, "prov:wasDerivedFrom", self._iri("document", document))
         yield self._triple(it, "kg:start", start)
         yield self._triple(it, "kg:end", end)
 
-    def documents(self, graph: KnowledgeGraph) -> Iterator[Any]:
+    def documents(self, graph: KnowledgeGraph) -> Iterator[rdf.Triple]:
         for document in graph.corpus.documents:
             it = self._iri("document", document.id)
             yield self._triple(it, "rdf:type", "kg:Document")

@@ -74,10 +74,9 @@ _DARK = """
 """
 
 
-def write_svg(graph: KnowledgeGraph, file: BinaryIO) -> None:
-    """The graph as SVG."""
-    picture = picture_of(graph)
-    file.write(f"{drawing(graph, picture)}\n".encode())
+def write_svg(graph: KnowledgeGraph, file: BinaryIO, limit: int | None = None) -> None:
+    """The graph as SVG, with at most ``limit`` nodes."""
+    file.write(f"{drawing(graph, picture_of(graph, limit))}\n".encode())
 
 
 def drawing(graph: KnowledgeGraph, picture: Picture) -> str:

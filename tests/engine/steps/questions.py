@@ -6,7 +6,10 @@ Each with the endings of the files that answer it.
 QUESTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Which astronomer set up a stargazing institution in Scandinavia?", ("observatory.txt",)),
     ("a newly found celestial body with a tail, named after its finder", ("observatory.txt",)),
-    ("how much money changed hands for the purchase of the sky-watching site", ("observatory.txt",)),
+    (
+        "how much money changed hands for the purchase of the sky-watching site",
+        ("observatory.txt",),
+    ),
     ("Who builds bridges and grew up in West Africa?", ("biography.md",)),
     ("a quote about what a crossing over water means to people", ("biography.md",)),
     ("What did the bridge builder study and where?", ("biography.md",)),
