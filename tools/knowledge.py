@@ -21,7 +21,7 @@ NAMED = 5
 @click.command(short_help="Look at the knowledge graph of a run: draw, ask or save it.")
 @one_run(required=False)
 @click.option("--output", metavar="FILE",
-              help="Write the graph: .svg or .html (a picture), .graphml, or .ttl (RDF).")  # fmt: skip
+              help="Write the graph: .svg or .html (a picture), .graphml, .ttl (RDF).")  # fmt: skip
 @click.option("--query", metavar="SPARQL", help="Show what a query finds in it.")
 @click.option("--limit", type=click.IntRange(2, 1000), metavar="N",
               help="Entities that a picture shows at most. [default: 120]")  # fmt: skip

@@ -148,7 +148,7 @@ def _distances(boxes: Points, near: Sequence[Sequence[int]]) -> Points:
         for other in others:
             half = (boxes[box] + boxes[other]) @ (0.3, 0.2)
             crowd = max(len(near[box]), len(near[other]))
-            far[box, other] = EDGE + half + 5.0 * max(0, crowd - 5)
+            far[box, other] = EDGE + half + 8.0 * max(0, crowd - 5)
     for middle in range(count):  # Floyd and Warshall
         far = np.minimum(far, far[:, middle, None] + far[None, middle, :])
     return far
