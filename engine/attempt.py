@@ -20,12 +20,13 @@ from . import binding
 from .classify import Rule, describe, is_a
 from .context import (
     AttemptCancelled,
+    AttemptDelegated,
     AttemptSkipped,
     AttemptSuspended,
     AttemptYielded,
     Context,
 )
-from .core.commands import Cancelled, Command, Complete, Fail, Skip, Suspend, Yield
+from .core.commands import Cancelled, Command, Complete, Delegate, Fail, Skip, Suspend, Yield
 from .model import Given, Handler, rebuild_step
 from .steps import registry
 
@@ -127,6 +128,9 @@ class _Beginning:
             return Suspend(
                 attempt.step, attempt.number, error.key, spent, error.seconds, error.signal
             )
+        if is_a(error, AttemptDelegated):
+            spent = time.perf_counter() - self._at
+            return Delegate(attempt.step, attempt.number, error.data, spent)
         if is_a(error, AttemptSkipped):
             return Skip(attempt.step, attempt.number)
         if is_a(error, AttemptCancelled) and attempt.context.was_cancelled:

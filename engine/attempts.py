@@ -118,7 +118,10 @@ class Attempts:
         if live.in_flight.get(i) is not flight:
             return  # given up before
         live.end(i)
-        if command is not None:
+        if isinstance(command, c.Delegate):
+            if self._loop.holds(live):
+                self._loop.families.delegate(live, command)
+        elif command is not None:
             self._record(live, command)
 
     def _release(self, live: LiveRun, flight: InFlight) -> None:

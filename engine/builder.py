@@ -32,8 +32,9 @@ class PipelineBuilder:
     def add_step(
         self,
         name: str,
-        step_type: str,
+        step_type: str | None = None,
         *,
+        pipeline: Pipeline | None = None,
         handler: Handler | str | None = None,
         dependencies: Iterable[str] | None = None,
         priority: int = 0,
@@ -57,7 +58,10 @@ class PipelineBuilder:
 
         Args:
             name: Unique among the builder's steps.
-            step_type: Names the handler in the registry, unless ``handler`` is given.
+            step_type: Names the handler in the registry, unless ``handler`` is given; of a nested
+                pipeline it may be left out.
+            pipeline: What the step is, instead of a handler: a pipeline that is executed as a run
+                of its own, with the step's input, whose output is the step's.
             handler: A callable, or its ``module:qualname``.
             dependencies: Names of steps, added before or after. None makes the step follow the
                 one added before it, if nothing is connected to it; ``[]`` makes it a root.
@@ -81,8 +85,13 @@ class PipelineBuilder:
 
         Raises:
             PipelineValidationError: The name is taken.
-            TypeError: An option that is reserved or given twice, or is no list or mapping.
+            TypeError: An option that is reserved or given twice, or is no list or mapping; or the
+                type is missing.
         """
+        if step_type is None:
+            if pipeline is None:
+                raise TypeError(f"step {name!r}: give its type, or pipeline=")
+            step_type = "pipeline"
         reserved = sorted(RESERVED_OPTIONS & config.keys())
         if reserved:
             raise TypeError(
@@ -126,6 +135,7 @@ class PipelineBuilder:
             compensate=compensate,
             heartbeat_timeout=heartbeat_timeout,
             cache=cache,
+            pipeline=pipeline,
         )
         return self
 

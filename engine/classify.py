@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, TypeGuard, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from ..events.definition import RetryPolicy
 from ..events.errors import (
@@ -151,6 +152,8 @@ def describe(
     error: BaseException, policy: RetryPolicy | None = None, rules: Sequence[Rule] = ()
 ) -> ErrorInfo:
     """What is recorded of ``error``. Never raises, whatever the error does."""
+    if is_a(error, ChildFailed):
+        return _of_child(error.error, policy)
     classification = _guarded(lambda: classify(error, rules), lambda _: _UNKNOWN)
     return ErrorInfo(
         type=_qualified(type(error)).removeprefix("builtins."),
@@ -163,6 +166,20 @@ def describe(
         traceback=traceback_of(error),
         causes=tuple(_causes(error)),
     )
+
+
+def _of_child(error: ErrorInfo, policy: RetryPolicy | None) -> ErrorInfo:
+    """The error of a step's run is told as it was there; whether to try again, the policy says."""
+    kind = Classification(error.category, error.severity, error.retryable)
+    return replace(error, retryable=is_retryable(recorded_error(error), kind, policy))
+
+
+class ChildFailed(Exception):
+    """Stands for the error of a step's run, which is told as that of the step."""
+
+    def __init__(self, error: ErrorInfo) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 def text_of(error: BaseException) -> str:

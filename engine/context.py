@@ -40,6 +40,14 @@ class AttemptSuspended(BaseException):
         self.key, self.seconds, self.signal = key, seconds, signal
 
 
+class AttemptDelegated(BaseException):
+    """Ends the attempt at a step that is a pipeline: its run goes on with ``data``."""
+
+    def __init__(self, data: Value) -> None:
+        super().__init__()
+        self.data = data
+
+
 class AttemptSkipped(BaseException):
     """Raised in place of calling a handler whose step's condition is false."""
 

@@ -20,12 +20,12 @@ from .live import Owner, Waiter
 from .logger import logger
 from .loop import Loop
 from .mailbox import Message
-from .model import Given, Pipeline
+from .model import Given, Pipeline, handlers_of
 from .notify import Notifier
 from .queries import Queries
 from .requests import Submission
 from .result import PipelineFuture
-from .submission import actor, handlers_of
+from .submission import actor
 
 ProgressCallback = Callable[[Progress], Any]
 

@@ -25,12 +25,12 @@ from .findings import Finding
 from .live import Owner
 from .logger import logger
 from .logs import SharedLoop, open_log, retire
-from .model import Pipeline, define
+from .model import Pipeline, define, handlers_of, steps_within
 from .options import checked_origin, checked_scheduler, deadline_at, resolve
 from .ownership import ACTIVE
 from .requests import Submission, Unfinished
 from .result import ExecutionResult, PipelineFuture
-from .submission import actor, checked_id, handlers_of, new_id, submitted
+from .submission import actor, checked_id, new_id, submitted
 from .supply import Supply, follow
 
 if TYPE_CHECKING:
@@ -293,7 +293,7 @@ class ExecutionEngine(Controls):
             pipeline, strict=self.strict, executor=self._owner.executor
         )
         errors: list[Finding] = result.errors
-        if not errors and any(step.resources for step in pipeline.steps):
+        if not errors and any(step.resources for _, step in steps_within(pipeline)):
             from .needs import unsatisfiable  # few pipelines need something
 
             errors = list(unsatisfiable(pipeline, self.resource_scheduler))
@@ -325,7 +325,7 @@ class ExecutionEngine(Controls):
             return
         self._mentioned.add(name)
         store = self._open().store
-        for row in store.runs(name=name, statuses=ACTIVE, limit=1):
+        for row in store.runs(name=name, statuses=ACTIVE, roots=True, limit=1):
             if row.owner is None or not store.alive(row.owner, self._open().loop.clock.now()):
                 logger().warning(
                     "an older run of this pipeline is unfinished",

@@ -38,6 +38,11 @@ class Finding(str):
         finding.code, finding.message, finding.step = code, message, step
         return finding
 
+    def within(self, step: str) -> Finding:
+        """The same about a part of a nested pipeline, which is the step ``step``."""
+        path = step if self.step is None else f"{step} > {self.step}"
+        return Finding(self.code, self.message, path)
+
     def __getnewargs__(self) -> tuple[Any, ...]:
         return self.code, self.message, self.step
 

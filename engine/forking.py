@@ -12,7 +12,7 @@ from ..events.machines import StepStatus
 from ..events.store import Store
 from ..events.upcasters import to_event
 from ..projections.run import Run
-from .model import Given, Pipeline, known_options, rebuild
+from .model import Given, Pipeline, known_options, rebuild, steps_within, supply
 
 Overrides = Mapping[str, Mapping[str, Any]]
 
@@ -40,20 +40,19 @@ def fork(
         PipelineError: A step that does not exist, or a handler that is not to be had.
     """
     pipeline = rebuild(run.graph.definition, allow_pickle=store.artifacts.trusted)
+    supply(pipeline, given)
     again = _again(run, {*from_steps, *overrides})
     for i, step in enumerate(pipeline.steps):
         _override(step, overrides.get(step.name, {}))
-        here = given.get(step.name, Given())
-        step.handler = here.handler or step.handler
-        step.when = here.when or step.when
-        step.compensate = here.compensate or step.compensate
-        if i not in again:
-            step.handler = step.handler or None  # it is not called any more
-        elif step.handler == "":
-            raise HandlerNotFound(
-                f"step {step.name!r}: its handler was given as a lambda, a closure or the like; "
-                "give the pipeline again (pipeline=...)"
-            )
+        inside = [] if step.pipeline is None else steps_within(step.pipeline, f"{step.name} > ")
+        for path, one in [(step.name, step), *inside]:
+            if i not in again:
+                one.handler = one.handler or None  # it is not called any more
+            elif one.handler == "":
+                raise HandlerNotFound(
+                    f"step {path!r}: its handler was given as a lambda, a closure or the like; "
+                    "give the pipeline again (pipeline=...)"
+                )
     return Fork(pipeline, _reused(store, run, again))
 
 

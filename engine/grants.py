@@ -7,6 +7,7 @@ A step that declares resources, or whose type is limited in rate, goes to a desk
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..events.resource import pool_stream
@@ -54,7 +55,8 @@ class Grants:
 
     def _used(self, pool: str) -> bool:
         """Whether there is such a pool, in which rates may be limited."""
-        return next(iter(self._loop.store.read(pool_stream(pool))), None) is not None
+        read = partial(self._loop.store.read, pool_stream(pool))
+        return self._loop.patiently(lambda: next(iter(read()), None)) is not None
 
     def _desks(self) -> Desks:
         with self._making:
@@ -107,4 +109,5 @@ class Grants:
         """Whether an owner has died or left, so that what it held is free. Any thread."""
         if owner in self._loop.owners:
             return False
-        return not self._loop.store.alive(owner, self._loop.clock.now())
+        alive = partial(self._loop.store.alive, owner, self._loop.clock.now())
+        return not self._loop.patiently(alive)

@@ -65,7 +65,7 @@ class Handlers:
 
     def elsewhere(self, step: PipelineStep) -> bool:
         """Whether a step runs in a process of its own."""
-        return (step.executor or self.executor) == "process"
+        return step.pipeline is None and (step.executor or self.executor) == "process"
 
     def named(self, reference: str) -> Handler | None:
         """The function ``module:qualname``; None for what is no such name.
@@ -92,6 +92,8 @@ class Handlers:
         hint = Hints(self._types)
         told: dict[tuple[int, bool], list[_Problem]] = {}
         for step in pipeline.steps:
+            if step.pipeline is not None:
+                continue
             if step.handler is None:
                 problems = self._without_handler(step, hint)
             else:
@@ -107,6 +109,8 @@ class Handlers:
         """What is wrong with the configuration of a pipeline's steps, for their handlers."""
         configurations = Configurations()
         for step in pipeline.steps:
+            if step.pipeline is not None:
+                continue
             try:
                 handler = self.find(step)
             except HandlerNotFound as error:

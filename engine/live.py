@@ -140,6 +140,8 @@ class LiveRun:
         self.run = run
         self.owner = owner
         self.epoch = epoch
+        self.root = run.run_id
+        """The outermost run around it, which it is owned, and lost, with."""
         self.handlers = {**owner.given.get(run.state.name, {}), **(handlers or {})}
         self.recorded = run.state.version
         """Version up to which the events are committed."""
@@ -231,9 +233,11 @@ class LiveRun:
     def executor(self, i: int) -> str:
         """Where a step's next attempt is carried out; what runs instead of its handler, in a
         thread, which has it."""
-        if self.run.state.steps[i].fallback or self.run.state.undo:
+        definition = self.run.graph.definition.steps[i]
+        instead = self.run.state.steps[i].fallback or self.run.state.undo
+        if instead or definition.pipeline is not None:
             return "thread"
-        return self.run.graph.definition.steps[i].executor or self.owner.executor
+        return definition.executor or self.owner.executor
 
     def cache_key(self, i: int) -> str | None:
         """What the work of a step is known by, if its output may serve again."""
@@ -249,14 +253,18 @@ class LiveRun:
     def attempt(self, i: int, context: Context, closing: threading.Event) -> Attempt:
         """What a worker needs for the attempt at a step that has started."""
         definition = self.run.graph.definition.steps[i]
+        if self._undoes(i):
+            instead: Callable[..., Any] | None = self._undo(definition)
+        else:
+            instead = self._fallback(i) or self._told(i)
         return Attempt(
             step=i,
             number=context.attempt,
-            definition=definition,
+            definition=msgspec.structs.replace(definition, pipeline=None),
             inputs=self._output(i) if self._undoes(i) else self._inputs(i),
             given=self._given(definition),
             rules=self.answers.rules,
-            instead=self._undo(definition) if self._undoes(i) else self._fallback(i),
+            instead=instead,
             policy=retry_policy(self.run, i),
             artifacts=context.artifacts,
             allow_pickle=self.run.state.allow_pickle,
@@ -285,6 +293,10 @@ class LiveRun:
     def _given(self, definition: StepDefinition) -> Given:
         """What was given with the pipeline; a changed handler is worth a warning."""
         given = self.handlers.get(definition.name, _NOTHING)
+        if definition.pipeline is not None:
+            from .nested import hand_over  # few steps are pipelines
+
+            return given._replace(handler=partial(hand_over, self.run.state.allow_pickle))
         if given.handler is not None and definition.fingerprint is not None:
             warning = f"step {definition.name!r}: its handler changed since the run was submitted"
             changed = fingerprint(given.handler) != definition.fingerprint
@@ -317,6 +329,15 @@ class LiveRun:
             return None
         known = self.answers.fallbacks.get(kind, state.fallbacks[kind])
         return partial(fall_back, known, step.error)
+
+    def _told(self, i: int) -> Callable[..., Any] | None:
+        """What tells how the run of a step ended, if the step is a pipeline that was woken."""
+        ended = self.run.state.steps[i].ended
+        if ended is None:
+            return None
+        from .nested import tell  # few steps are pipelines
+
+        return partial(tell, self.run.state.allow_pickle, ended)
 
     def publish(self, now: int) -> None:
         """Tell those who wait how far the run is."""

@@ -32,17 +32,17 @@ from .attempts import Attempts, LoopJournal
 from .clock import Clock
 from .context import Context
 from .core import commands as c
-from .core.decide import decide, settle
+from .core.decide import decide
 from .core.effects import outstanding
+from .families import Families
 from .grants import Grants, MustWait
 from .live import InFlight, LiveRun, Owner
 from .logger import logger
 from .mailbox import Mailbox, Message
 from .ownership import Ownership
-from .process import peak_memory
 from .result import result_of
 from .timers import Timers
-from .writing import append_patiently
+from .writing import append_patiently, patiently
 
 if TYPE_CHECKING:
     from .desks import Held
@@ -66,9 +66,11 @@ class Loop:
         self.runs: dict[str, LiveRun] = {}
         self.ownership = Ownership(self)
         self.attempts = Attempts(self)
+        self.families = Families(self)
         self.grants = Grants(self)
         self.closing = threading.Event()
         """Set when the process exits: what cannot be written is given up."""
+        self.patiently = partial(patiently, log=store.location, closing=self.closing, clock=clock)
         self.now = clock.now()
         """The time of this turn."""
         self._mailbox = Mailbox()
@@ -126,11 +128,7 @@ class Loop:
             self._call(message)
         self.timers.fire_due(self.now)
         self.ownership.look_around()
-        for live in list(self._touched.values()):
-            if live.run.state.deadline:  # nothing more starts after it
-                self.record(live, decide(live.run, c.Expire(), self.now))
-            while events := settle(live.run, peak_memory()):
-                self.record(live, events)
+        self.families.settle(list(self._touched.values()))
         self._dispatch()
         self._commit()
         self._perform()
@@ -198,6 +196,8 @@ class Loop:
         if self._reuse(live, i):
             self._queue(live)
             return False
+        if self.families.undo(live, i):
+            return False
         try:
             held = self.grants.take(live, i)
         except MustWait:
@@ -210,7 +210,7 @@ class Loop:
     def _reuse(self, live: LiveRun, i: int) -> bool:
         """Complete a step with what the same work gave before, if it may serve."""
         key = live.cache_key(i)
-        found = None if key is None else self.store.cached(key)
+        found = None if key is None else self.patiently(partial(self.store.cached, key))
         age = live.run.graph.definition.steps[i].cache
         if found is None or age is None or self.now - found.at > age * 1e9:
             return False
@@ -250,21 +250,19 @@ class Loop:
         return True
 
     def _commit(self) -> None:
-        batches: list[Batch] = []
-        owners: list[LiveRun] = []
-        for live in list(self._touched.values()):
+        made: list[tuple[LiveRun, Batch]] = []
+        for live in self._touched.values():
             try:
-                made = self._batches(live)
+                made += [(live, batch) for batch in self._batches(live)]
             except Exception as error:  # something in it cannot be written: its own fault
                 self._give_run_up(live, error)
-                continue
-            batches += made
-            owners += [live] * len(made)
-        if not batches and not self.taken:
+        made = [(live, batch) for live, batch in made if self.holds(live)]
+        if not made and not self.taken:
             return
+        batches = [batch for _, batch in made]
         answers = append_patiently(self.store, batches, self.taken, self.closing, self.clock)
         self.taken.clear()
-        for live, refusal in zip(owners, answers, strict=True):
+        for (live, _), refusal in zip(made, answers, strict=True):
             live.pending.clear()
             if refusal is None:
                 live.recorded = live.run.state.version
@@ -284,6 +282,7 @@ class Loop:
                     actor=actor,
                     at=self.now,
                     events=encoded,
+                    unit=live.root,
                 )
             )
             after += len(events)
@@ -335,22 +334,25 @@ class Loop:
     def _lose(self, live: LiveRun, refusal: AppendRefused) -> None:
         """Somebody else owns the run now: stop touching it, and wait for what they make of it."""
         logger().warning("a run was taken over by another owner", reason=str(refusal))
-        self._drop(live)
-        self.post(partial(self.ownership.follow_lost, live))  # in a turn, and commit, of its own
+        for one in self.families.of(live):
+            self._drop(one)
+            self.post(partial(self.ownership.following.follow_lost, one))  # in another turn
 
     def notice_losses(self, owner: Owner) -> None:
         """Let runs go that others took over while the owner seemed dead; a run in which nothing
         happens would not notice it by a refused append."""
         for live in list(owner.runs.values()):
             row = self.store.run(live.run.run_id)
-            if row is not None and row.epoch > live.epoch and not live.pending:
+            lost = row is not None and row.epoch > live.epoch and not live.pending
+            if row is not None and lost and self.holds(live):
                 self._lose(live, AppendRefused(row.stream, f"epoch {row.epoch} has begun"))
 
     def _give_run_up(self, live: LiveRun, error: Exception) -> None:
         """Something is wrong with this run alone; it can be recovered from the log."""
         logger().exception("a run was given up in this process", run=live.run.run_id)
-        self._drop(live)
-        live.fail(error)
+        for one in self.families.of(live) or [live]:
+            self._drop(one)
+            one.fail(error)
 
     def _drop(self, live: LiveRun) -> None:
         """Let a run go with attempts in flight: whatever they return comes too late."""
@@ -389,7 +391,7 @@ class Loop:
         replies, self._replies = self._replies, []
         for future, _, _ in replies:
             future.set_exception(error)
-        self.ownership.fail(error)
+        self.ownership.following.fail(error)
         self.ownership.release_idle()
 
 

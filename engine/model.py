@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -24,6 +24,8 @@ class Given(NamedTuple):
     handler: Handler | None = None
     when: Handler | None = None
     compensate: Handler | None = None
+    nested: Mapping[str, Given] = {}
+    """Of the steps of a step that is a pipeline."""
 
 
 @dataclass
@@ -55,6 +57,8 @@ class PipelineStep:
         compensate: A function of the step's output, or its ``module:qualname``, that undoes what
             the step did, when its run is rolled back; runs in a thread, and is retried as the step
             is.
+        pipeline: What the step is, instead of a handler: a pipeline that is executed as a run of
+            its own, with the step's input, whose output is the step's.
     """
 
     name: str
@@ -72,6 +76,7 @@ class PipelineStep:
     compensate: Handler | str | None = None
     heartbeat_timeout: float | None = None
     cache: bool | float = False
+    pipeline: Pipeline | None = None
 
 
 @dataclass
@@ -97,7 +102,32 @@ def given_by(step: PipelineStep) -> Given:
         step.handler if callable(step.handler) else None,
         step.when if callable(step.when) else None,
         step.compensate if callable(step.compensate) else None,
+        handlers_of(step.pipeline) if step.pipeline is not None else {},
     )
+
+
+def handlers_of(pipeline: Pipeline) -> dict[str, Given]:
+    """The callables that a pipeline brings along, by step."""
+    return {step.name: given for step in pipeline.steps if any(given := given_by(step))}
+
+
+def steps_within(pipeline: Pipeline, path: str = "") -> Iterator[tuple[str, PipelineStep]]:
+    """All steps of a pipeline and of what is nested in it, each with its path."""
+    for step in pipeline.steps:
+        yield f"{path}{step.name}", step
+        if step.pipeline is not None:
+            yield from steps_within(step.pipeline, f"{path}{step.name} > ")
+
+
+def supply(pipeline: Pipeline, given: Mapping[str, Given]) -> None:
+    """Put callables where a pipeline that was rebuilt has names, also in what is nested in it."""
+    for step in pipeline.steps:
+        here = given.get(step.name, Given())
+        step.handler = here.handler or step.handler
+        step.when = here.when or step.when
+        step.compensate = here.compensate or step.compensate
+        if step.pipeline is not None:
+            supply(step.pipeline, here.nested)
 
 
 def handler_reference(handler: Handler | str | None) -> str | None:
@@ -148,26 +178,37 @@ def define(pipeline: Pipeline, *, allow_pickle: bool = True) -> PipelineDefiniti
             errors.append(f"{place}: {error}")
             return None
 
-    steps = [_define_step(step, plain) for step in pipeline.steps]
-    metadata = {key: plain(value, f"metadata {key!r}") for key, value in pipeline.metadata.items()}
+    definition = _define(pipeline, plain, "")
     if errors:
         raise PipelineValidationError(pipeline.name, errors)
+    return definition
+
+
+_Plain = Callable[[Any, str], Any]
+
+
+def _define(pipeline: Pipeline, plain: _Plain, around: str) -> PipelineDefinition:
+    """``around`` is the path to a nested pipeline."""
+    metadata = {
+        key: plain(value, f"{around}metadata {key!r}") for key, value in pipeline.metadata.items()
+    }
     return PipelineDefinition(
         name=pipeline.name,
-        steps=tuple(steps),
+        steps=tuple([_define_step(step, plain, around) for step in pipeline.steps]),
         parallelism=pipeline.parallelism,
         metadata=metadata,
     )
 
 
-def _define_step(step: PipelineStep, plain: Callable[[Any, str], Any]) -> StepDefinition:
+def _define_step(step: PipelineStep, plain: _Plain, around: str) -> StepDefinition:
     handler = step.handler
     return StepDefinition(
         name=step.name,
         type=step.step_type,
         dependencies=tuple(step.dependencies),
         config={
-            key: plain(value, f"step {step.name!r}, {key!r}") for key, value in step.config.items()
+            key: plain(value, f"{around}step {step.name!r}, {key!r}")
+            for key, value in step.config.items()
         },
         handler=None if handler is None else handler_reference(handler) or "",
         fingerprint=fingerprint(handler) if callable(handler) else None,
@@ -181,6 +222,9 @@ def _define_step(step: PipelineStep, plain: Callable[[Any, str], Any]) -> StepDe
         compensate=None if step.compensate is None else handler_reference(step.compensate) or "",
         heartbeat_timeout=step.heartbeat_timeout,
         cache=FOR_EVER if step.cache is True else float(step.cache) or None,
+        pipeline=None
+        if step.pipeline is None
+        else _define(step.pipeline, plain, f"{around}{step.name} > "),
     )
 
 
@@ -216,6 +260,9 @@ def rebuild_step(step: StepDefinition, *, allow_pickle: bool = True) -> Pipeline
         compensate=step.compensate,
         heartbeat_timeout=step.heartbeat_timeout,
         cache=step.cache or False,
+        pipeline=None
+        if step.pipeline is None
+        else rebuild(step.pipeline, allow_pickle=allow_pickle),
     )
 
 
@@ -254,6 +301,7 @@ def known_options() -> Iterable[str]:
         "compensate",
         "heartbeat_timeout",
         "cache",
+        "pipeline",
         *RESOURCE_OPTIONS,
     )
 

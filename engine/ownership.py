@@ -1,4 +1,4 @@
-"""Whose run is it: submitting, claiming, recovering, control, and following the runs of others.
+"""Whose run is it: submitting, claiming, recovering and control.
 
 Each run's stream has one writer, the owner that holds its lease. All methods run in the loop's
 thread; what they are asked from outside, they answer after the commit of the turn.
@@ -20,6 +20,7 @@ from ..events.errors import (
     LogCorrupt,
     LogError,
     LogUnavailable,
+    RunConflict,
     RunNotFound,
 )
 from ..events.machines import PipelineStatus
@@ -28,7 +29,8 @@ from ..events.upcasters import to_event
 from ..projections.catchup import load_run
 from ..projections.run import Run
 from .core import commands as c
-from .core.decide import decide, settle
+from .core.decide import decide
+from .following import Following
 from .live import LiveRun, Owner, Waiter
 from .logger import logger
 from .model import Given
@@ -55,12 +57,6 @@ LOOK_INTERVAL = 0.1
 ACTIVE = [status for status in PipelineStatus if status.active]
 
 
-class _Followed(msgspec.Struct, frozen=True):
-    owner: Owner
-    handlers: Mapping[str, Given]
-    waiter: Waiter
-
-
 class _Closing(msgspec.Struct, frozen=True):
     owner: Owner
     drain: bool
@@ -71,9 +67,9 @@ class Ownership:
     """Part of a :class:`~semantica.pipeline.engine.loop.Loop`."""
 
     def __init__(self, loop: Loop) -> None:
-        self._loop = loop
+        self._loop = self.loop = loop
         self._store = loop.store
-        self._followed: dict[str, list[_Followed]] = {}
+        self.following = Following(self)
         self._closing: dict[str, _Closing] = {}
         self._looked_at = 0
         self._inbox_unread = False
@@ -93,7 +89,7 @@ class Ownership:
             live = LiveRun(run, owner, 1, submission.handlers)
             live.begun_by(submission)
             live.waiters.append(waiter)
-            self._adopt(live)
+            self.adopt(live)
             self._loop.record(live, [submission.event], submission.actor)
             claimed = decide(run, claim_by(owner.id), self._loop.now)
             self._loop.record(live, [*claimed, *submission.reused])
@@ -108,13 +104,17 @@ class Ownership:
         row = self._store.run(submission.run_id)
         if row is None:
             return False
+        if row.parent is not None:
+            raise RunConflict(
+                f"run {row.run_id} is a step of run {row.parent}; choose another run_id"
+            )
         check_same(self._submitted(row), submission)
         if live is not None:
             live.waiters.append(waiter)
         elif row.status.finished:
-            self._tell(load_run(self._store, row.run_id), waiter)
-        elif self._owned(row):
-            self.follow(row.run_id, owner, submission.handlers, waiter)
+            self.tell(load_run(self._store, row.run_id), waiter)
+        elif self.is_owned(row):
+            self.following.follow(row.run_id, owner, submission.handlers, waiter)
         else:
             live = self.claim(owner, row.run_id, submission.handlers)
             live.waiters.append(waiter)
@@ -128,7 +128,8 @@ class Ownership:
             raise LogCorrupt(f"{row.stream} does not begin with PipelineSubmitted")
         return event
 
-    def _tell(self, run: Run, waiter: Waiter) -> None:
+    def tell(self, run: Run, waiter: Waiter) -> None:
+        """Tell a waiter how a run has ended."""
         result = result_of(run, self._store.artifacts, self._loop.now)
         waiter.resolve(partial(waiter.future.set_result, result))
 
@@ -137,28 +138,33 @@ class Ownership:
     def claim(
         self, owner: Owner, run_id: str, handlers: Mapping[str, Given], run: Run | None = None
     ) -> LiveRun:
-        """Take over a run nobody owns; what was in flight is interrupted.
+        """Take over a run nobody owns, with its family; what was in flight is interrupted.
 
         Raises:
+            Refused: It is a step of a run that is not at this step.
             PipelineError: The run does not exist, or its history cannot be folded.
         """
         self.show_life(owner)
         run = run or load_run(self._store, run_id)
+        if run.state.parent is not None:
+            return self._loop.families.claim_with_parent(owner, run)
         events = decide(run, claim_by(owner.id), self._loop.now)
         if not run.status.active:  # what was asked of it before it ended is void, but for signals
             mine = (item for item in self._store.inbox() if item.stream == run.stream)
             self._loop.taken.extend(item.id for item in mine if not is_signal(item.command))
         live = LiveRun(run, owner, run.state.epoch + 1, handlers)
-        self._adopt(live)
+        self.adopt(live)
         self._loop.record(live, events)
+        self._loop.families.claim_children(live)
         self._inbox_unread = True  # somebody may have written to the owner before us
         return live
 
-    def _adopt(self, live: LiveRun) -> None:
+    def adopt(self, live: LiveRun) -> None:
+        """A run is executed here from now on."""
         self._loop.runs[live.run.run_id] = live
         live.owner.runs[live.run.run_id] = live
 
-    def _owned(self, row: RunRow) -> bool:
+    def is_owned(self, row: RunRow) -> bool:
         """Whether somebody other than this loop holds the run."""
         if row.owner is None or row.status.finished or row.status is PipelineStatus.STOPPED:
             return False
@@ -175,8 +181,8 @@ class Ownership:
         """Take over every active run that nobody owns. ``handlers`` by pipeline name."""
         with told_to(reply):
             futures = []
-            for row in reversed(self._store.runs(statuses=ACTIVE)):
-                if row.run_id in self._loop.runs or self._owned(row):
+            for row in reversed(self._store.runs(statuses=ACTIVE, roots=True)):
+                if row.run_id in self._loop.runs or self.is_owned(row):
                     continue
                 future = PipelineFuture(row.run_id)
                 futures.append(future)
@@ -218,20 +224,25 @@ class Ownership:
         if row is None:
             raise RunNotFound(f"no run {run_id!r} in {self._store.location}")
         run = load_run(self._store, run_id)
-        if self._owned(row) or (row.status.active and isinstance(command, c.Signal)):
+        self._loop.families.admit(run, command)
+        if self.is_owned(row) or (row.status.active and isinstance(command, c.Signal)):
             decide(run, command, self._loop.now)  # refused here rather than in the owner's log
             text = msgspec.json.encode(command)
             self._store.send(row.stream, text, actor=actor, at=self._loop.now)
         elif row.status.active:
             # Its owner is gone: let what that one had been told come to its end first.
             live = self.claim(owner, run_id, handlers, run)
-            self._loop.record(live, settle(run))
+            self._loop.families.settle([live])
             self._decide(live, command, actor)
         elif decide(run, command, self._loop.now):
             self._decide(self.claim(owner, run_id, handlers, run), command, actor)
 
     def _decide(self, live: LiveRun, command: c.Control, actor: str) -> None:
-        self._loop.record(live, decide(live.run, command, self._loop.now), actor)
+        self._loop.families.admit(live.run, command)
+        events = decide(live.run, command, self._loop.now)
+        self._loop.record(live, events, actor)
+        if events and isinstance(command, c.Resume):
+            self._loop.families.resume(live)
 
     def attach(
         self, owner: Owner, run_id: str, handlers: Mapping[str, Given], waiter: Waiter
@@ -245,15 +256,15 @@ class Ownership:
             elif row is None:
                 raise RunNotFound(f"no run {run_id!r} in {self._store.location}")
             elif row.status.finished or row.status is PipelineStatus.STOPPED:
-                self._tell(load_run(self._store, run_id), waiter)
+                self.tell(load_run(self._store, run_id), waiter)
             else:
-                self.follow(run_id, owner, handlers, waiter)
+                self.following.follow(run_id, owner, handlers, waiter)
 
     # -- others ------------------------------------------------------------------------------
 
     def patience(self) -> float | None:
         """Seconds the loop may sleep before it must look around."""
-        busy = self._loop.runs or self._followed or self._loop.grants.present()
+        busy = self._loop.runs or self.following or self._loop.grants.present()
         return LOOK_INTERVAL if busy else None
 
     def look_around(self) -> None:
@@ -274,12 +285,13 @@ class Ownership:
         for owner in self._loop.owners.values():
             if owner.runs or owner.id in self._loop.grants.present():
                 self.show_life(owner)
-        if self._store.news() or self._inbox_unread:
+        if self._store.news():
+            self._inbox_unread = True
+        if self._inbox_unread:
             self._loop.grants.look()
-            self._inbox_unread = False
             self._read_inbox()
-        for run_id in list(self._followed):
-            self._check_followed(run_id)
+            self._inbox_unread = False  # not before: what cannot be read now is read next time
+        self.following.look()
 
     def show_life(self, owner: Owner) -> None:
         """Have an owner counted among the living: renew its lease in time. Any thread."""
@@ -309,39 +321,6 @@ class Ownership:
             self._loop.taken.append(item.id)
             self._loop.touch(live)
 
-    def follow(
-        self, run_id: str, owner: Owner, handlers: Mapping[str, Given], waiter: Waiter
-    ) -> None:
-        """Wait for the end of a run that another process executes; take over if that one dies."""
-        self._followed.setdefault(run_id, []).append(_Followed(owner, handlers, waiter))
-
-    def follow_lost(self, live: LiveRun) -> None:
-        """Wait for what the new owner makes of a run that was ours, or that we meant to begin."""
-        for waiter in live.waiters:
-            if live.recorded == 0 and live.submission is not None:
-                self.submit(live.owner, live.submission, waiter)  # compares it with the other one
-            else:
-                self.follow(live.run.run_id, live.owner, live.handlers, waiter)
-
-    def _check_followed(self, run_id: str) -> None:
-        followed = self._followed[run_id]
-        live = self._loop.runs.get(run_id)
-        if live is not None:  # it is ours by now
-            live.waiters.extend(one.waiter for one in self._followed.pop(run_id))
-            return
-        row = self._store.run(run_id)
-        if row is None:
-            return
-        if row.status.finished or row.status is PipelineStatus.STOPPED:
-            run = load_run(self._store, run_id)
-            for one in self._followed.pop(run_id):
-                self._tell(run, one.waiter)
-        elif row.status.active and not self._owned(row) and not followed[0].owner.draining:
-            first = followed[0]
-            with told_to(first.waiter.future):
-                live = self.claim(first.owner, run_id, first.handlers)
-                live.waiters.extend(one.waiter for one in self._followed.pop(run_id))
-
     # -- the end -----------------------------------------------------------------------------
 
     def close(self, owner: Owner, drain: bool, done: Callable[[list[Unfinished]], None]) -> None:
@@ -364,14 +343,15 @@ class Ownership:
         left = []
         for live in list(owner.runs.values()):
             self._loop.forget(live)
-            left.append(unfinished(live.run))
+            if live.run.state.parent is None:
+                left.append(unfinished(live.run))
             error = EngineClosed(
                 f"run {live.run.run_id} is {live.run.status} and its engine was closed; "
                 f"go on with engine.resume_pipeline({live.run.run_id!r})"
             )
             for waiter in live.waiters:
                 waiter.resolve(partial(waiter.future.set_exception, error))
-        self._stop_following(owner)
+        self.following.stop(owner)
         if owner.expires:
             try:
                 self._store.leave(owner.id)
@@ -380,20 +360,3 @@ class Ownership:
         self._loop.owners.pop(owner.id, None)
         owner.close()
         closing.done(left)
-
-    def _stop_following(self, owner: Owner) -> None:
-        for run_id, followed in list(self._followed.items()):
-            self._followed[run_id] = [one for one in followed if one.owner is not owner]
-            if not self._followed[run_id]:
-                del self._followed[run_id]
-            error = EngineClosed(f"run {run_id} goes on elsewhere and this engine was closed")
-            for one in followed:
-                if one.owner is owner:
-                    one.waiter.resolve(partial(one.waiter.future.set_exception, error))
-
-    def fail(self, error: Exception) -> None:
-        """The loop failed: whoever waits is told."""
-        followed, self._followed = self._followed, {}
-        for waiting in followed.values():
-            for one in waiting:
-                one.waiter.resolve(partial(one.waiter.future.set_exception, error))

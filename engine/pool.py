@@ -34,7 +34,7 @@ from ..projections.pool import FOLD, Pool, PoolState, pool_from_bytes, pool_to_b
 from .clock import Clock
 from .core.capacity import Survey, Waiting
 from .logger import logger
-from .writing import append_patiently
+from .writing import append_patiently, patiently
 
 T = TypeVar("T")
 
@@ -101,7 +101,7 @@ class SharedPool:
         """
         with self.changed:
             while True:
-                self.look()
+                patiently(self.look, self._store.location, self._closing, self._clock)
                 draft = Draft(self, self._clock.now())
                 before = self.state.version
                 try:

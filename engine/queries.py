@@ -49,7 +49,7 @@ class Queries(ABC):
         """A run with all its steps, and what each waits for. Raises RunNotFound."""
         shared = self._open()
         run = load_run(shared.store, self.find(pipeline_id).run_id)
-        return report(run, shared.loop.clock.now())
+        return report(run, shared.loop.clock.now(), shared.store.run)
 
     def runs(
         self, name: str | None = None, status: PipelineStatus | str | None = None
@@ -110,10 +110,11 @@ class Queries(ABC):
         row = store.run(pipeline_id)
         if row is not None:
             return row
-        mine = store.runs(name=pipeline_id, engine=self.id, limit=1)
+        mine = store.runs(name=pipeline_id, engine=self.id, roots=True, limit=1)
         if mine:
             return mine[0]
-        rows = store.runs(name=pipeline_id, limit=1)
+        rows = store.runs(name=pipeline_id, roots=True, limit=1)
+        rows = rows or store.runs(name=pipeline_id, limit=1)
         if not rows:
             raise RunNotFound(
                 f"no run with the id or name {pipeline_id!r} in {store.location}; "
@@ -121,7 +122,7 @@ class Queries(ABC):
             )
         if for_control:
             unfinished = [s for s in PipelineStatus if not s.finished and s != "stopped"]
-            active = store.runs(name=pipeline_id, statuses=unfinished, limit=20)
+            active = store.runs(name=pipeline_id, statuses=unfinished, roots=True, limit=20)
             if len(active) > 1:
                 listing = ", ".join(one.run_id for one in active)
                 raise AmbiguousRun(

@@ -48,8 +48,8 @@ def _options(step: PipelineStep) -> Iterator[str]:
 
 
 def _recorded(value: Any) -> Any:
-    """Of functions, only the name is."""
-    return None if callable(value) else value
+    """Of functions, only the name is; what is nested is looked at by itself."""
+    return None if callable(value) or isinstance(value, Pipeline) else value
 
 
 def _refusal(value: Any) -> str | None:

@@ -117,10 +117,13 @@ def result_of(
 
 def _errors(run: Run) -> list[str]:
     state = run.state
-    errors = [f"step {run.graph.name(i)!r}: {state.steps[i].error}" for i in state.failed]
+    told = {i: state.steps[i].error for i in state.failed}
+    errors = [error.of(run.graph.name(i)) for i, error in told.items() if error is not None]
     if state.status == PipelineStatus.ROLLBACK_FAILED:
         i = state.undo[-1]
-        errors.append(f"undoing step {run.graph.name(i)!r}: {state.steps[i].error}")
+        error = state.steps[i].error
+        assert error is not None  # the fold keeps the error of every failed undo
+        errors.append(f"undoing {error.of(run.graph.name(i))}")
     return [str(state.cause), *errors] if state.late else errors
 
 

@@ -16,6 +16,7 @@
         retry: {max_retries: 5, retryable_errors: ["builtins:ConnectionError"]}
 
 A step without ``dependencies`` follows the step before it; ``dependencies: []`` makes a root.
+A step may have a ``pipeline`` in place of a type and a handler, which is written as this one is.
 Values that JSON has no word for travel in the tagged form of the event codec. Reading never
 unpickles unless it is told to, since a text may come from anybody; it does import the classes that
 are named.
@@ -29,19 +30,19 @@ from typing import Any
 import msgspec
 
 from ..events.artifacts import MemoryArtifacts
-from ..events.codec import TAG, from_plain, to_plain
+from ..events.codec import TAG, from_plain
 from ..events.definition import RetryPolicy, RetryStrategy
-from ..events.errors import PipelineError, SerializationError, UnencodableValue, nearest
+from ..events.errors import PipelineError, SerializationError, nearest
 from . import json_safe
+from .depth import bottomless
 from .model import (
     RESERVED_OPTIONS,
     RESOURCE_OPTIONS,
-    Handler,
     Pipeline,
     PipelineStep,
     demand,
-    handler_reference,
 )
+from .plain_form import document_of, kind
 
 MAX_TEXT = 64 * 2**20
 """Characters of a text; a pipeline of 100,000 steps has some 10 million."""
@@ -72,6 +73,7 @@ class _Step(msgspec.Struct, kw_only=True):
     compensate: str | None = None
     heartbeat_timeout: float | None = None
     cache: bool | float = False
+    pipeline: dict[str, Any] | None = None
 
 
 class _Document(msgspec.Struct, kw_only=True):
@@ -97,15 +99,9 @@ def serialize(pipeline: Pipeline, format: str = "json", *, allow_pickle: bool = 
         SerializationError: A value or a handler that another process could not read back.
     """
     _check_format(format)
-    document = {"name": _plain(pipeline.name, "name", allow_pickle)}
-    if pipeline.parallelism is not None:
-        document["parallelism"] = _plain(pipeline.parallelism, "parallelism", allow_pickle)
-    if pipeline.metadata:
-        document["metadata"] = _plain_items(pipeline.metadata, "metadata", allow_pickle)
-    document["steps"] = [
-        _step_plain(step, f"steps[{number}]", allow_pickle)
-        for number, step in enumerate(pipeline.steps)
-    ]
+    for finding in bottomless(pipeline):
+        raise SerializationError(finding)
+    document = document_of(pipeline, "", allow_pickle)
     _read(document, allow_pickle)  # what cannot be read back must not be written
     return _text(_written(document, format))
 
@@ -129,98 +125,6 @@ def deserialize(
     return _read(plain, allow_pickle)
 
 
-# Writing
-
-
-def _step_plain(step: PipelineStep, place: str, allow_pickle: bool) -> dict[str, Any]:
-    """A step as a mapping; what equals its default is left out, but for the dependencies."""
-    if not isinstance(step, PipelineStep):
-        raise SerializationError(f"{place}: expected a PipelineStep, got {_kind(step)}")
-    dependencies = step.dependencies
-    fields: dict[str, Any] = {
-        "name": step.name,
-        "type": step.step_type,
-        "handler": _reference(step, step.handler, f"{place}.handler", "handler"),
-        "dependencies": list(dependencies) if isinstance(dependencies, tuple) else dependencies,
-        "config": step.config,
-        "priority": step.priority,
-        "timeout": step.timeout,
-        "retry": None if step.retry is None else _retry(step.retry, place),
-        "at_most_once": step.at_most_once,
-        "executor": step.executor,
-        "when": _reference(step, step.when, f"{place}.when", "condition"),
-        "resources": step.resources,
-        "compensate": _reference(step, step.compensate, f"{place}.compensate", "compensation"),
-        "heartbeat_timeout": step.heartbeat_timeout,
-        "cache": step.cache,
-    }
-    plain: dict[str, Any] = {}
-    for key, value in fields.items():
-        if key not in _DEFAULTS or value != _DEFAULTS[key]:
-            write = _plain_items if key in ("config", "resources") else _plain
-            plain[key] = write(value, f"{place}.{key}", allow_pickle)
-    return plain
-
-
-_DEFAULTS: dict[str, Any] = {
-    "handler": None,
-    "config": {},
-    "priority": 0,
-    "timeout": None,
-    "retry": None,
-    "at_most_once": False,
-    "executor": None,
-    "when": None,
-    "resources": {},
-    "compensate": None,
-    "heartbeat_timeout": None,
-    "cache": False,
-}
-
-
-def _reference(
-    step: PipelineStep, function: Handler | str | None, place: str, role: str
-) -> str | None:
-    reference = handler_reference(function)
-    if reference is None and function is not None:
-        mend = ", or register it for its step type" if role == "handler" else ""
-        raise SerializationError(
-            f"{place}: the {role} of step {step.name!r} cannot be found again by name "
-            f"({function!r}); define it with def in a module{mend}"
-        )
-    return reference
-
-
-def _retry(policy: RetryPolicy, place: str) -> dict[str, Any]:
-    """Every figure of a policy, so that later defaults do not change it."""
-    if not isinstance(policy, RetryPolicy):
-        raise SerializationError(f"{place}.retry: expected a RetryPolicy, got {policy!r}")
-    fields = {
-        key: value for key, value in msgspec.structs.asdict(policy).items() if value is not None
-    }
-    fields["strategy"] = str(policy.strategy)
-    if policy.retryable_errors is not None:
-        fields["retryable_errors"] = list(policy.retryable_errors)
-    return fields
-
-
-def _plain(value: Any, place: str, allow_pickle: bool) -> Any:
-    try:
-        return to_plain(value, _NO_ARTIFACTS, allow_pickle=allow_pickle)
-    except UnencodableValue as error:
-        raise SerializationError(f"{place}: {error}") from error
-
-
-def _plain_items(items: Mapping[str, Any], place: str, allow_pickle: bool) -> Any:
-    """The values one by one, for an error to name its own; the keys as the codec likes them."""
-    if not isinstance(items, Mapping):
-        raise SerializationError(f"{place}: expected a mapping, got {_kind(items)}")
-    plain = {key: _plain(value, f"{place}.{key}", allow_pickle) for key, value in items.items()}
-    if all(isinstance(key, str) and key.isascii() and key != TAG for key in plain):
-        return plain
-    return {TAG: "dict", "v": [[_plain(key, place, False), value] for key, value in plain.items()]}
-
-
 # Reading
 
 
@@ -239,19 +143,30 @@ def _text(data: str | bytes) -> str:
 
 def _read(plain: Any, allow_pickle: bool) -> Pipeline:
     _check(plain, allow_pickle)
-    document = _decoded(plain, "", _Document, allow_pickle)
+    return _read_within(plain, "", allow_pickle)
+
+
+def _read_within(plain: Any, around: str, allow_pickle: bool) -> Pipeline:
+    """``around`` is the place of a nested pipeline."""
+    document = _decoded(plain, around.removesuffix("."), _Document, allow_pickle)
     if isinstance(document.get("steps"), list | tuple):
         document["steps"] = [
-            _decoded(step, f"steps[{number}]", _Step, allow_pickle)
+            _decoded(step, f"{around}steps[{number}]", _Step, allow_pickle)
             for number, step in enumerate(document["steps"])
         ]
     try:
-        return _pipeline(msgspec.convert(document, _Document))
+        converted = msgspec.convert(document, _Document)
     except msgspec.ValidationError as error:
-        raise _schema_error(error) from None
+        raise _schema_error(error, around) from None
+    pipeline = _pipeline(converted, around)
+    for number, step in enumerate(converted.steps):
+        if step.pipeline is not None:
+            place = f"{around}steps[{number}].pipeline."
+            pipeline.steps[number].pipeline = _read_within(step.pipeline, place, allow_pickle)
+    return pipeline
 
 
-def _pipeline(document: _Document) -> Pipeline:
+def _pipeline(document: _Document, around: str) -> Pipeline:
     pipeline = Pipeline(document.name, [], document.metadata, document.parallelism)
     before: list[str] = []
     for number, step in enumerate(document.steps):
@@ -268,7 +183,7 @@ def _pipeline(document: _Document) -> Pipeline:
                 at_most_once=step.at_most_once,
                 executor=step.executor,
                 when=step.when,
-                resources=_demand(step, number),
+                resources=_demand(step, f"{around}steps[{number}]"),
                 compensate=step.compensate,
                 heartbeat_timeout=step.heartbeat_timeout,
                 cache=step.cache,
@@ -278,18 +193,18 @@ def _pipeline(document: _Document) -> Pipeline:
     return pipeline
 
 
-def _demand(step: _Step, number: int) -> dict[str, float]:
+def _demand(step: _Step, place: str) -> dict[str, float]:
     usual = {option: getattr(step, option) for option in RESOURCE_OPTIONS}
     try:
         return demand(step.resources, {option: n for option, n in usual.items() if n != 0})
     except TypeError as error:
-        raise SerializationError(f"steps[{number}]: {error}") from None
+        raise SerializationError(f"{place}: {error}") from None
 
 
 def _decoded(
     plain: Any, place: str, schema: type[msgspec.Struct], allow_pickle: bool
 ) -> dict[str, Any]:
-    """The mapping with its values in their own types; ``steps`` are left for later."""
+    """The mapping with its values in their own types; steps and nested pipelines come later."""
     _known_keys(plain, place, schema.__struct_fields__)
     result = {}
     for key, value in plain.items():
@@ -297,7 +212,8 @@ def _decoded(
         if key in ("config", "metadata") and isinstance(value, dict) and TAG not in value:
             result[key] = {k: _value(v, f"{inner}.{k}", allow_pickle) for k, v in value.items()}
         else:
-            result[key] = value if key == "steps" else _value(value, inner, allow_pickle)
+            nested = key in ("steps", "pipeline")
+            result[key] = value if nested else _value(value, inner, allow_pickle)
         if key == "retry" and value is not None:
             _known_keys(result[key], inner, RetryPolicy.__struct_fields__)
             _error_names(result[key].get("retryable_errors"), inner)
@@ -316,7 +232,7 @@ def _value(plain: Any, place: str, allow_pickle: bool) -> Any:
 def _known_keys(plain: Any, place: str, known: Iterable[str]) -> None:
     where = place or "the document"
     if not isinstance(plain, dict):
-        raise SerializationError(f"{where}: expected a mapping, got {_kind(plain)}")
+        raise SerializationError(f"{where}: expected a mapping, got {kind(plain)}")
     for key in plain:
         if key in known:
             continue
@@ -326,7 +242,7 @@ def _known_keys(plain: Any, place: str, known: Iterable[str]) -> None:
             hint = nearest(str(key)[:60], known) or f"; known keys: {', '.join(known)}"
             if "config" in known:
                 hint += " (what is meant for the handler goes under 'config')"
-            problem = f"unknown key {_kind(key)}{hint}"
+            problem = f"unknown key {kind(key)}{hint}"
         raise SerializationError(f"{where}: {problem}")
 
 
@@ -337,12 +253,13 @@ def _error_names(names: Any, place: str) -> None:
         )
 
 
-def _schema_error(error: msgspec.ValidationError) -> SerializationError:
+def _schema_error(error: msgspec.ValidationError, around: str) -> SerializationError:
     """msgspec's words, with the place in front."""
     problem, _, place = str(error).partition(" - at ")
     place = place.replace("`key` in ", "the keys of ").replace("`", "").replace("$.", "")
     if place.endswith("retry.strategy"):
         problem += f": use one of {', '.join(RetryStrategy)}"
+    place = f"{around}{place}".removesuffix(".")
     return SerializationError(f"{place or 'the document'}: {problem}")
 
 
@@ -351,19 +268,13 @@ def _check(plain: Any, allow_pickle: bool) -> None:
     for value, place in json_safe.walk(plain):
         tag = value.get(TAG, "") if isinstance(value, dict) else ""
         if not isinstance(tag, str):
-            problem = f"{TAG!r} names a kind of value, not {_kind(tag)}"
+            problem = f"{TAG!r} names a kind of value, not {kind(tag)}"
             raise SerializationError(f"{json_safe.path(place)}: {problem}")
         if tag == "pickle" and not allow_pickle:
             raise SerializationError(
                 f"{json_safe.path(place)}: a pickle, which would run code of whoever wrote it; "
                 "allow_pickle=True reads it, if you trust them"
             )
-
-
-def _kind(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return "a list"
-    return "nothing" if value is None else repr(value)[:60]
 
 
 # JSON and YAML

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Any
 
 from ..events.artifacts import Artifacts, digest_of
 from ..events.codec import Value, encode
-from ..events.definition import PipelineDefinition, RetryPolicy
-from ..events.pipeline import Origin, PipelineSubmitted
+from ..events.definition import PipelineDefinition, RetryPolicy, StepDefinition
+from ..events.pipeline import Origin, Parent, PipelineSubmitted
+from ..projections.run import Run
 from .failure import Answers
-from .model import Given, Pipeline, definition_bytes, given_by
+from .model import definition_bytes
 
 MAX_WARNINGS = 100
 """Warnings about a pipeline that are recorded."""
@@ -41,12 +43,12 @@ def submitted(
         UnencodableValue: ``data`` cannot be recorded.
         LogUnavailable: The artifact cannot be written.
     """
-    types = sorted({step.type for step in definition.steps})
+    types = sorted(set(_types(definition)))
     policies, fallbacks, _ = answers
     return PipelineSubmitted(
         name=definition.name,
         definition=Value.of_text(definition_bytes(definition), artifacts),
-        identity=digest_of(definition_bytes(_without_fingerprints(definition))),
+        identity=identity_of(definition),
         data=encode(data, artifacts, allow_pickle=allow_pickle),
         engine=engine,
         on_failure=on_failure,
@@ -62,16 +64,57 @@ def submitted(
     )
 
 
-def handlers_of(pipeline: Pipeline) -> dict[str, Given]:
-    """The callables that a pipeline brings along, by step."""
-    return {step.name: given for step in pipeline.steps if any(given := given_by(step))}
+def submitted_as_step(
+    run: Run, i: int, data: Value, artifacts: Artifacts, engine: str, deadline: int | None
+) -> tuple[PipelineSubmitted, PipelineDefinition]:
+    """The event that begins the run of a step, which answers failures as the run around it does.
+
+    It is never rolled back by itself: that is for the run around it, once it has given up.
+
+    Raises:
+        LogUnavailable: The artifact of a large definition cannot be written.
+    """
+    step, state = run.graph.definition.steps[i], run.state
+    assert step.pipeline is not None  # as who asks has seen
+    event = PipelineSubmitted(
+        name=step.pipeline.name,
+        definition=Value.of_text(definition_bytes(step.pipeline), artifacts),
+        identity=identity_of(step.pipeline),
+        data=data,
+        engine=engine,
+        on_failure="continue" if state.on_failure == "continue" else "stop",
+        priority=state.priority,
+        deadline=deadline,
+        parallelism=step.pipeline.parallelism or state.parallelism,
+        retry=state.retry,
+        policies=state.policies,
+        fallbacks=state.fallbacks,
+        allow_pickle=state.allow_pickle,
+        parent=Parent(run.run_id, step.name),
+    )
+    return event, step.pipeline
+
+
+def _types(definition: PipelineDefinition) -> Iterator[str]:
+    for step in definition.steps:
+        yield step.type
+        if step.pipeline is not None:
+            yield from _types(step.pipeline)
+
+
+def identity_of(definition: PipelineDefinition) -> str:
+    """A digest that is equal for the same pipeline, also after its code has changed."""
+    return digest_of(definition_bytes(_without_fingerprints(definition)))
 
 
 def _without_fingerprints(definition: PipelineDefinition) -> PipelineDefinition:
     from msgspec.structs import replace
 
-    steps = tuple([replace(step, fingerprint=None) for step in definition.steps])
-    return replace(definition, steps=steps)
+    def bare(step: StepDefinition) -> StepDefinition:
+        inner = step.pipeline and _without_fingerprints(step.pipeline)
+        return replace(step, fingerprint=None, pipeline=inner)
+
+    return replace(definition, steps=tuple([bare(step) for step in definition.steps]))
 
 
 def new_id() -> str:

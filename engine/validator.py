@@ -14,6 +14,7 @@ from ..events.errors import PipelineValidationError, nearest
 from . import wellformed
 from .conditions import conditions
 from .core import graph as graphs
+from .depth import bottomless, nested_in, nesting
 from .error_names import retried
 from .findings import Findings, ValidationResult
 from .handlers import Handlers, Known
@@ -80,6 +81,9 @@ class PipelineValidator:
                 listing = f"; options: {', '.join(_OPTIONS)}"
                 hint = nearest(option, _OPTIONS) or listing
                 raise TypeError(f"validate_pipeline() has no option {option!r}{hint}")
+        endless = Findings(bottomless(pipeline))
+        if endless:
+            return ValidationResult(False, endless)
         pipeline, errors = _sound(pipeline)
         shape = Shape(pipeline)
         handlers = self._handlers(**options)
@@ -89,11 +93,17 @@ class PipelineValidator:
         warnings = Findings([*connections(shape), *wellformed.suspicious(pipeline)])
         lenient = _WARNINGS if options.get("strict", False) else {*_WARNINGS, "no_handler"}
         for finding in (
+            *nesting(pipeline),
             *handlers.findings(pipeline),
             *conditions(pipeline, handlers),
             *retried(pipeline, handlers),
         ):
             (warnings if finding.code in lenient else errors).append(finding)
+        inner = {**options, "check_performance": False}
+        for name, nested in nested_in(pipeline):
+            found = self.validate_pipeline(nested, **inner)
+            errors.extend(finding.within(name) for finding in found.errors)
+            warnings.extend(finding.within(name) for finding in found.warnings)
         if not errors:
             errors.extend(unrecordable(pipeline))
         scheduler = options.get("resource_scheduler")

@@ -1,15 +1,18 @@
-"""Writing to a log that may refuse for a while."""
+"""Writing to a log that may refuse for a while, and reading what a turn cannot do without."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from itertools import islice
+from collections.abc import Callable, Sequence
+from itertools import count, islice
+from typing import TypeVar
 
 from ..events.errors import AppendRefused, LogUnavailable
 from ..events.store import Batch, Store
 from .clock import Clock
 from .logger import logger
+
+T = TypeVar("T")
 
 FIRST_RETRY, LAST_RETRY = 0.1, 5.0
 """Seconds between two tries: doubled up to the last."""
@@ -24,26 +27,37 @@ def append_patiently(
     closing: threading.Event,
     clock: Clock,
 ) -> list[AppendRefused | None]:
-    """Append; while the log cannot be written, wait with everything in memory and try again.
+    """Append, :func:`patiently`.
 
     A try whose answer was lost may have succeeded: what is refused then and is there already is
     ours, and recorded.
+    """
+    tries = count()
+
+    def append() -> list[AppendRefused | None]:
+        again = next(tries) > 0
+        answers = store.append(batches, taken=taken)
+        return [
+            None if again and answer and _is_recorded(store, batch) else answer
+            for batch, answer in zip(batches, answers, strict=True)
+        ]
+
+    return patiently(append, store.location, closing, clock)
+
+
+def patiently(act: Callable[[], T], log: str, closing: threading.Event, clock: Clock) -> T:
+    """What ``act`` gives; while the log cannot be used, wait and try again.
 
     Args:
         closing: Set when the process exits: then patience ends.
 
     Raises:
-        LogError: The log is beyond use, or the process exits and it still cannot be written.
+        LogError: The log is beyond use, or the process exits and it still cannot be used.
     """
     delay, exiting_since = FIRST_RETRY, 0
     while True:
         try:
-            answers = store.append(batches, taken=taken)
-            if delay > FIRST_RETRY:
-                answers = [
-                    None if answer and _is_recorded(store, batch) else answer
-                    for batch, answer in zip(batches, answers, strict=True)
-                ]
+            answer = act()
         except LogUnavailable as error:
             if closing.is_set():
                 exiting_since = exiting_since or clock.monotonic()
@@ -52,13 +66,13 @@ def append_patiently(
                 threading.Event().wait(FIRST_RETRY)
             if not error.transient:
                 raise
-            logger().warning("the log cannot be written; trying again", error=str(error))
+            logger().warning("the log cannot be used; trying again", error=str(error))
             closing.wait(delay)
             delay = min(delay * 2, LAST_RETRY)
         else:
             if delay > FIRST_RETRY:
-                logger().info("the log can be written again", log=store.location)
-            return answers
+                logger().info("the log can be used again", log=log)
+            return answer
 
 
 def _is_recorded(store: Store, batch: Batch) -> bool:

@@ -89,13 +89,13 @@ class FileArtifacts:
         digest = digest_of(data)
         path = self._path(digest)
         try:
-            if path.exists():
-                # Named before by an event, or left by a crash; either way it must be on disk now.
-                if self._sync:
-                    sync_path(path)
-                return digest
             self._make_folder(path.parent)
-            self._write(path, data)
+            if not path.exists():
+                self._write(path, data)
+            elif self._sync:
+                # Named before by an event, or left by a crash; either way it must be on disk now.
+                sync_path(path)
+                sync_path(path.parent)
         except OSError as error:
             raise LogUnavailable(
                 f"cannot write an artifact of {len(data)} bytes to {self.folder}: "
@@ -147,10 +147,9 @@ class FileArtifacts:
             if folder.name in self._known:
                 return
             for path in (self.folder, folder):
-                if not path.exists():
-                    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-                    if self._sync:
-                        sync_path(path.parent)
+                path.mkdir(mode=0o700, parents=True, exist_ok=True)
+                if self._sync:  # also of one that is there: who made it may have been killed then
+                    sync_path(path.parent)
             self._known.add(folder.name)
 
 

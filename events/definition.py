@@ -129,6 +129,8 @@ class StepDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
     """Seconds for which an output serves for the same work again."""
     compensate: str | None = None
     """As ``handler``, of what undoes it."""
+    pipeline: PipelineDefinition | None = None
+    """What the step is, if it is a pipeline; then it has no handler."""
 
 
 class PipelineDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -138,3 +140,11 @@ class PipelineDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
     steps: tuple[StepDefinition, ...]
     parallelism: int | None = None
     metadata: dict[str, Any] = {}
+
+    @property
+    def compensates(self) -> bool:
+        """Whether some step of it, or of what is nested in it, can be undone."""
+        return any(
+            step.compensate is not None or (step.pipeline is not None and step.pipeline.compensates)
+            for step in self.steps
+        )

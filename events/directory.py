@@ -28,6 +28,8 @@ class RunRow(msgspec.Struct, frozen=True):
     priority: int
     submitted_at: int
     changed_at: int
+    parent: str | None = None
+    """The run that it is a step of."""
 
     @property
     def stream(self) -> str:
@@ -75,4 +77,5 @@ def advance(row: RunRow | None, stream: str, at: int, epoch: int, event: NewEven
         priority=told.priority,
         submitted_at=at,
         changed_at=at,
+        parent=told.parent.run if told.parent else None,
     )

@@ -16,6 +16,8 @@ of an event; the table below is the only place that says what may happen. Whoeve
   again, as does a lost owner, which interrupts it.
 * A **rollback** undoes completed steps, one by one, the last one first. It cannot be paused, and
   after an undo that failed it only goes on undoing.
+* A step can be a **pipeline**: it is SUSPENDED while a run of its own goes on, and woken by that
+  run's end. When the step is to be undone, that run, however it ended, is rolled back.
 * An **allocation** is REQUESTED, then HELD, then RELEASED; a **resource** is there or is not.
 * Some events of the pipeline imply transitions of many steps (cancelling 100,000 pending steps is
   one event). They stand in the step's table as well, under the pipeline's event.
@@ -53,7 +55,8 @@ class PipelineStatus(StrEnum):
 
     @property
     def finished(self) -> bool:
-        """No event can follow, except the resumption of a failed run or rollback."""
+        """No event can follow, except the resumption of a failed run or rollback, and the rollback
+        of a run that is a step of another one."""
         return self in _FINISHED
 
     @property
@@ -153,6 +156,12 @@ PIPELINE_ROWS: tuple[Row, ...] = (
     ),
     Row((_P.CANCELLING,), "PipelineCancelled", _P.CANCELLED),
     Row((_P.RUNNING, _P.PAUSING, _P.CANCELLING), "PipelineRollbackStarted", _P.ROLLING_BACK),
+    # Of a run that is a step of another one, which is rolled back.
+    Row(
+        (_P.COMPLETED, _P.FAILED, _P.STOPPED, _P.CANCELLED),
+        "PipelineRollbackStarted",
+        _P.ROLLING_BACK,
+    ),
     Row((_P.ROLLING_BACK,), "PipelineRolledBack", _P.ROLLED_BACK),
     Row((_P.ROLLING_BACK,), "PipelineRollbackFailed", _P.ROLLBACK_FAILED),
     Row((_P.ROLLBACK_FAILED,), "PipelineRollbackResumed", _P.ROLLING_BACK),
@@ -180,6 +189,8 @@ STEP_ROWS: tuple[Row, ...] = (
     Row((_S.PENDING, _S.RETRYING, _S.RUNNING), "StepSkipped", _S.SKIPPED),
     Row((_S.RUNNING, _S.RETRYING), "StepCancelled", _S.CANCELLED),
     Row((_S.COMPLETED,), "StepCompensationStarted", _S.COMPENSATING),
+    # What a pipeline did that is a step, although the step is not done.
+    Row((_S.FAILED, _S.CANCELLED), "StepCompensationStarted", _S.COMPENSATING),
     Row((_S.COMPENSATING,), "StepCompensated", _S.COMPENSATED),
     Row((_S.COMPENSATING,), "StepCompensationFailed", _S.COMPENSATION_FAILED),
     Row((_S.COMPENSATING,), "StepCompensationRetryScheduled", _S.COMPLETED),

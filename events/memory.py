@@ -40,7 +40,9 @@ class MemoryStore:
             heads = dict[str, tuple[int, int, bytes]]()
             recorded: list[Envelope] = []
             answers = in_turn(
-                batches, lambda batch: self._prepare(batch, heads, directory, recorded)
+                batches,
+                lambda stream: self._head(stream)[:2],
+                lambda batch: self._prepare(batch, heads, directory, recorded),
             )
             # Nothing can fail from here on: all of it becomes visible together.
             for envelope in recorded:
@@ -62,12 +64,9 @@ class MemoryStore:
         heads: dict[str, tuple[int, int, bytes]],
         directory: dict[str, RunRow],
         recorded: list[Envelope],
-    ) -> AppendRefused | None:
-        """Check a batch and make its envelopes; earlier batches of the same append count."""
-        version, epoch, digest = heads.get(batch.stream) or self._head(batch.stream)
-        refusal = refuse(batch, version, epoch)
-        if refusal:
-            return refusal
+    ) -> None:
+        """Make the envelopes of a batch; earlier batches of the same append count."""
+        version, _, digest = heads.get(batch.stream) or self._head(batch.stream)
         row = directory.get(batch.stream) or self._directory.get(batch.stream)
         for event in batch.events:
             version += 1
@@ -91,7 +90,6 @@ class MemoryStore:
                 )
             )
         heads[batch.stream] = (version, batch.epoch, digest)
-        return None
 
     def _head(self, stream: str) -> tuple[int, int, bytes]:
         events = self._streams.get(stream)
@@ -120,6 +118,7 @@ class MemoryStore:
         statuses: Sequence[PipelineStatus] | None = None,
         owner: str | None = None,
         engine: str | None = None,
+        roots: bool = False,
         limit: int | None = None,
     ) -> list[RunRow]:
         with self._lock:
@@ -130,6 +129,7 @@ class MemoryStore:
                 and (statuses is None or row.status in statuses)
                 and (owner is None or row.owner == owner)
                 and (engine is None or row.engine == engine)
+                and not (roots and row.parent is not None)
             ]
         rows.sort(key=lambda row: (row.submitted_at, row.run_id), reverse=True)
         return rows[:limit]
@@ -190,17 +190,44 @@ class MemoryStore:
 
 
 def in_turn(
-    batches: Sequence[Batch], append: Callable[[Batch], AppendRefused | None]
+    batches: Sequence[Batch],
+    head: Callable[[str], tuple[int, int]],
+    append: Callable[[Batch], None],
 ) -> list[AppendRefused | None]:
-    """Append batch by batch; what follows a refused one in its stream is refused as well."""
-    refused: dict[str, AppendRefused] = {}
-    answers: list[AppendRefused | None] = []
+    """Append the batches that may be, in their order.
+
+    Args:
+        head: Version and epoch of a stream.
+    """
+    refused = _refused(batches, head)
     for batch in batches:
-        answer = refused.get(batch.stream) or append(batch)
-        if answer is not None:
-            refused[batch.stream] = answer
-        answers.append(answer)
-    return answers
+        if batch.stream not in refused:
+            append(batch)
+    return [refused.get(batch.stream) for batch in batches]
+
+
+def _refused(
+    batches: Sequence[Batch], head: Callable[[str], tuple[int, int]]
+) -> dict[str, AppendRefused]:
+    """The streams that may not be written: one whose batch is refused, and those of its unit."""
+    heads: dict[str, tuple[int, int]] = {}
+    units: dict[str, dict[str, None]] = {}
+    refused: dict[str, AppendRefused] = {}
+    for batch in batches:
+        stream = batch.stream
+        units.setdefault(batch.unit or stream, {})[stream] = None
+        if stream not in heads:
+            heads[stream] = head(stream)
+        refusal = refuse(batch, *heads[stream])
+        if refusal is not None:
+            refused.setdefault(stream, refusal)
+        heads[stream] = heads[stream][0] + len(batch.events), batch.epoch
+    for streams in units.values():
+        reason = next((refused[stream].reason for stream in streams if stream in refused), None)
+        if reason is not None:
+            for stream in streams:
+                refused.setdefault(stream, AppendRefused(stream, f"a run it belongs to: {reason}"))
+    return refused
 
 
 def refuse(batch: Batch, version: int, epoch: int) -> AppendRefused | None:

@@ -19,6 +19,13 @@ class Origin(msgspec.Struct, frozen=True):
     folder: str
 
 
+class Parent(msgspec.Struct, frozen=True):
+    """The run, and the step of it, that another run is."""
+
+    run: str
+    step: str
+
+
 class PipelineSubmitted(msgspec.Struct, frozen=True, omit_defaults=True):
     """A run was asked for; everything that its decisions depend on is here.
 
@@ -41,6 +48,7 @@ class PipelineSubmitted(msgspec.Struct, frozen=True, omit_defaults=True):
         origin: Where the pipeline came from, if it was loaded from somewhere.
         warnings: What was odd about the pipeline.
         forked_from: The run whose outputs it starts with.
+        parent: The step that it is, of a nested pipeline.
     """
 
     name: str
@@ -59,6 +67,7 @@ class PipelineSubmitted(msgspec.Struct, frozen=True, omit_defaults=True):
     origin: Origin | None = None
     warnings: tuple[str, ...] = ()
     forked_from: str | None = None
+    parent: Parent | None = None
 
 
 class PipelineClaimed(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -83,9 +92,11 @@ class PipelineResumed(msgspec.Struct, frozen=True, omit_defaults=True):
     """Going on: failed, cancelled and upstream-skipped steps start anew, completed ones stay.
 
     ``due`` gives steps that wait for a retry their new due time, since timers freeze meanwhile.
+    ``deadline`` (ns, UTC) is a new one for a run that is a step with a timeout, tried again.
     """
 
     due: dict[str, int] = {}
+    deadline: int | None = None
 
 
 class PipelineStopRequested(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -13,7 +13,7 @@ from .directory import RunRow, advance, concerns
 from .envelope import GENESIS, Envelope, NewEvent, chain
 from .errors import AppendRefused
 from .machines import PipelineStatus
-from .memory import in_turn, refuse
+from .memory import in_turn
 from .sqlite_connection import Connection, Durability, beside
 from .sqlite_file import LifeLock
 from .sqlite_rows import ENVELOPE, ROW, to_envelope, to_row, write_row
@@ -62,7 +62,16 @@ class SqliteStore:
         self, batches: Sequence[Batch], *, taken: Sequence[int] = ()
     ) -> list[AppendRefused | None]:
         with self._writing() as connection:
-            answers = in_turn(batches, lambda batch: self._append(connection, batch))
+            heads: dict[str, tuple[int, int, bytes]] = {}
+
+            def head(stream: str) -> tuple[int, int]:
+                heads[stream] = self._head(connection, stream)
+                return heads[stream][:2]
+
+            def append(batch: Batch) -> None:
+                heads[batch.stream] = self._append(connection, batch, heads[batch.stream])
+
+            answers = in_turn(batches, head, append)
             refused = [answer.stream for answer in answers if answer]
             kept = ", ".join("?" * len(refused))
             connection.executemany(
@@ -71,16 +80,20 @@ class SqliteStore:
             )
             return answers
 
-    def _append(self, connection: sqlite3.Connection, batch: Batch) -> AppendRefused | None:
-        head = connection.execute(
+    @staticmethod
+    def _head(connection: sqlite3.Connection, stream: str) -> tuple[int, int, bytes]:
+        found = connection.execute(
             "SELECT version, epoch, digest FROM events WHERE stream = ? "
             "ORDER BY version DESC LIMIT 1",
-            (batch.stream,),
+            (stream,),
         ).fetchone()
-        version, epoch, digest = head or (0, 0, GENESIS)
-        refusal = refuse(batch, version, epoch)
-        if refusal:
-            return refusal
+        return found or (0, 0, GENESIS)
+
+    def _append(
+        self, connection: sqlite3.Connection, batch: Batch, head: tuple[int, int, bytes]
+    ) -> tuple[int, int, bytes]:
+        """Append behind a stream's head; returns the new one."""
+        version, _, digest = head
         rows: list[tuple[Any, ...]] = []
         stream, at, actor, term = batch.stream, batch.at, batch.actor, batch.epoch
         changes: list[NewEvent] = []
@@ -110,7 +123,7 @@ class SqliteStore:
         )
         if changes:
             self._advance_directory(connection, batch, changes)
-        return None
+        return version, term, digest
 
     def _advance_directory(
         self, connection: sqlite3.Connection, batch: Batch, events: Sequence[NewEvent]
@@ -171,6 +184,7 @@ class SqliteStore:
         statuses: Sequence[PipelineStatus] | None = None,
         owner: str | None = None,
         engine: str | None = None,
+        roots: bool = False,
         limit: int | None = None,
     ) -> list[RunRow]:
         conditions, values = ["1"], list[Any]()
@@ -178,6 +192,8 @@ class SqliteStore:
             if value is not None:
                 conditions.append(f"{column} = ?")
                 values.append(value)
+        if roots:
+            conditions.append("parent IS NULL")
         if statuses is not None:
             conditions.append(f"status IN ({', '.join('?' * len(statuses))})")
             values.extend(statuses)

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from .artifacts import sync_path
 from .errors import LogCorrupt, LogError, LogUnavailable, NotALog
+from .logger import logger
 
 APPLICATION_ID = 0x53504C31  # "SPL1", in the header of every log
 NETWORK = frozenset(
@@ -37,7 +39,7 @@ def prepare(path: Path) -> bool:
     try:
         if path.is_dir():
             raise NotALog(f"{path} is a folder; name a file, such as {path / 'pipeline.db'}")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folders(path.parent)
         kind = file_system(path.parent)
         if kind in NETWORK:
             raise LogUnavailable(
@@ -45,6 +47,7 @@ def prepare(path: Path) -> bool:
                 "choose a local disk with --log or PIPELINE_LOG"
             )
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        sync_path(path.parent)
     except FileExistsError:
         if path.is_file():
             return False
@@ -57,6 +60,14 @@ def prepare(path: Path) -> bool:
             "choose another place with --log or PIPELINE_LOG"
         ) from error
     return True
+
+
+def _make_folders(folder: Path) -> None:
+    """Make a folder whose name survives a loss of power, as what is recorded in it does."""
+    if not folder.exists():
+        _make_folders(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_path(folder.parent)
 
 
 def file_system(path: Path) -> str:
@@ -168,10 +179,8 @@ class FileLock:
             watch.cancel()
 
     def _report(self) -> None:
-        import structlog
-
         holder = os.pread(self._descriptor, 10, 0).decode(errors="replace").strip()
-        structlog.get_logger("semantica.pipeline").warning(
+        logger().warning(
             "waiting for another process to finish its commit",
             lock=str(self.path),
             holder_pid=holder,

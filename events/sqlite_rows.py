@@ -8,17 +8,24 @@ from typing import Any
 
 from .directory import RunRow
 from .envelope import Envelope
+from .errors import LogCorrupt
 from .machines import PipelineStatus
 
 ENVELOPE = "position, stream, version, type, schema, at, actor, epoch, encoding, payload, digest"
 """Columns of ``events``."""
-ROW = "run_id, name, status, engine, owner, epoch, priority, submitted_at, changed_at"
+ROW = "run_id, name, status, engine, owner, epoch, priority, submitted_at, changed_at, parent"
 """Columns of ``directory``."""
+_STATUSES = frozenset(PipelineStatus)
 
 
 def to_envelope(found: Sequence[Any]) -> Envelope:
-    """The envelope in a row of the columns ``ENVELOPE``."""
+    """The envelope in a row of the columns ``ENVELOPE``. Raises LogCorrupt if it is none."""
     position, stream, version, kind, schema, at, actor, epoch, encoding, payload, digest = found
+    if not isinstance(payload, str | bytes):  # the column refuses it: the file was written badly
+        raise LogCorrupt(
+            f"the event at position {position} of the log, {stream} {version}, has no payload: "
+            "the file is damaged; restore a backup"
+        )
     return Envelope(
         position,
         stream,
@@ -29,21 +36,26 @@ def to_envelope(found: Sequence[Any]) -> Envelope:
         actor,
         epoch,
         encoding,
-        payload.encode() if isinstance(payload, str) else bytes(payload),  # tampered with
+        payload.encode() if isinstance(payload, str) else payload,  # tampered with
         digest,
     )
 
 
 def to_row(found: Sequence[Any]) -> RunRow:
-    """The run in a row of the columns ``ROW``."""
+    """The run in a row of the columns ``ROW``. Raises LogCorrupt if it is none."""
     run_id, name, status, *rest = found
+    if status not in _STATUSES:
+        raise LogCorrupt(
+            f"the directory says that run {run_id} is {status!r}, which is nothing a run can be: "
+            "the file is damaged; restore a backup"
+        )
     return RunRow(run_id, name, PipelineStatus(status), *rest)
 
 
 def write_row(connection: sqlite3.Connection, row: RunRow) -> None:
     """Put a run into the directory, in place of what stood there."""
     connection.execute(
-        f"INSERT OR REPLACE INTO directory ({ROW}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        f"INSERT OR REPLACE INTO directory ({ROW}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             row.run_id,
             row.name,
@@ -54,5 +66,6 @@ def write_row(connection: sqlite3.Connection, row: RunRow) -> None:
             row.priority,
             row.submitted_at,
             row.changed_at,
+            row.parent,
         ),
     )

@@ -94,6 +94,13 @@ def m004_views(db: Database) -> None:
     _create_views(db)
 
 
+@migrations()
+def m005_parents(db: Database) -> None:
+    """A run may be a step of another one, and be undone although it is not completed."""
+    db.table("directory").add_column("parent", str)
+    _create_views(db)
+
+
 def _create_views(db: Database) -> None:
     for name, query in VIEWS.items():
         db.create_view(name, query, replace=True)

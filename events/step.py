@@ -82,6 +82,22 @@ class StepYielded(msgspec.Struct, frozen=True, omit_defaults=True):
     duration: float
 
 
+class ChildEnd(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How the run ended that is a step of another one.
+
+    Args:
+        outputs: Of its sinks, by their names.
+        several: Whether it has several sinks, so that its output is a dictionary.
+        error: Why it did not complete, with the path to the step that failed.
+        metrics: What its steps counted.
+    """
+
+    outputs: dict[str, Value] = {}
+    several: bool = False
+    error: ErrorInfo | None = None
+    metrics: dict[str, int | float] = {}
+
+
 class StepSuspended(msgspec.Struct, frozen=True, omit_defaults=True):
     """The handler waits without a worker; it runs again from its top when it is woken.
 
@@ -90,6 +106,7 @@ class StepSuspended(msgspec.Struct, frozen=True, omit_defaults=True):
         due: When it is over at the latest, ns, UTC; None: only a signal ends it.
         signal: The signal that it waits for; None: only for the time.
         duration: Seconds that the attempt took.
+        run: The run that it waits for, of a step that is a pipeline.
     """
 
     step: str
@@ -98,15 +115,18 @@ class StepSuspended(msgspec.Struct, frozen=True, omit_defaults=True):
     duration: float
     due: int | None = None
     signal: str | None = None
+    run: str | None = None
 
 
 class StepWoken(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The wait is over: with the ``value`` of a ``signal``, or, without one, since it was time."""
+    """The wait is over: with the ``value`` of a ``signal``, since the step's run has ``ended``, or,
+    without either, since it was time."""
 
     step: str
     key: str
     signal: str | None = None
     value: Value | None = None
+    ended: ChildEnd | None = None
 
 
 class StepCompleted(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -25,6 +25,7 @@ class Batch(msgspec.Struct, frozen=True):
         actor: Who causes them.
         at: Nanoseconds since 1970, UTC.
         events: In order, at least one.
+        unit: Batches of the same unit are recorded all, or none.
     """
 
     stream: str
@@ -33,6 +34,7 @@ class Batch(msgspec.Struct, frozen=True):
     actor: str
     at: int
     events: Sequence[NewEvent]
+    unit: str = ""
 
 
 class InboxItem(msgspec.Struct, frozen=True):
@@ -94,8 +96,8 @@ class Store(Protocol):
         """Append in one durable transaction, and remove the inbox items ``taken`` with it, but
         for those of a stream whose batch is refused: they are for its new owner.
 
-        A batch whose stream has another version or a higher epoch is left out and its refusal
-        returned in its place; the others are recorded.
+        A batch whose stream has another version or a higher epoch is left out, with those of its
+        unit, and its refusal returned in its place; the others are recorded.
         """
         ...
 
@@ -122,9 +124,10 @@ class Store(Protocol):
         statuses: Sequence[PipelineStatus] | None = None,
         owner: str | None = None,
         engine: str | None = None,
+        roots: bool = False,
         limit: int | None = None,
     ) -> list[RunRow]:
-        """Rows of the directory that fit, newest first."""
+        """Rows of the directory that fit, newest first; ``roots``: no steps of other runs."""
         ...
 
     def rebuild(self) -> None:

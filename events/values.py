@@ -32,6 +32,7 @@ class ErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True):
         retryable: Whether another attempt may help.
         traceback: As Python prints it, the chain of causes included.
         causes: ``type: message`` of what led to it, nearest first.
+        path: Of a step that is a pipeline: the step in it that failed, and so on inwards.
     """
 
     type: str
@@ -41,6 +42,17 @@ class ErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     retryable: bool = False
     traceback: str | None = None
     causes: tuple[str, ...] = ()
+    path: tuple[str, ...] = ()
 
     def __str__(self) -> str:
+        where = f"{' > '.join(self.path)}: " if self.path else ""
+        return where + self.bare
+
+    @property
+    def bare(self) -> str:
+        """Type and message alone."""
         return f"{self.type.rpartition('.')[2]}: {self.message}" if self.message else self.type
+
+    def of(self, step: str) -> str:
+        """The error of a step, with the whole path to it."""
+        return f"step {' > '.join((step, *self.path))!r}: {self.bare}"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..events import pipeline as p
+from ..events.definition import StepDefinition
 from ..events.machines import STEP_TABLE, StepStatus
 from ..events.upcasters import Event
 from . import moves
@@ -28,6 +29,7 @@ def _submitted(run: Run, event: p.PipelineSubmitted, at: int) -> None:
     state.fallbacks = event.fallbacks
     state.allow_pickle = event.allow_pickle
     state.warnings = event.warnings
+    state.parent = event.parent
     state.submitted_at = at
     state.steps = [
         StepState(remaining=len(before), takers=len(after))
@@ -53,6 +55,7 @@ def _resumed(run: Run, event: p.PipelineResumed, at: int) -> None:
     state.cause = None
     if state.late:
         state.late, state.deadline = False, None  # there is no going on before it
+    state.deadline = event.deadline or state.deadline
     for i, step in enumerate(state.steps):
         if (step.status, "PipelineResumed") in STEP_TABLE and step.reason != "condition":
             _reset(run, i, step)
@@ -81,13 +84,22 @@ def _rolling_back(run: Run, event: p.PipelineRollbackStarted, at: int) -> None:
     state, steps = run.state, run.graph.definition.steps
     _give_up(run, event)
     state.halted_at = state.halted_at or at
+    state.ended_at = 0  # of a run that is a step, which had ended by itself
     state.cause = event.cause or state.cause
-    done = [i for i, step in enumerate(state.steps) if step.status is StepStatus.COMPLETED]
     state.undo = sorted(
-        (i for i in done if steps[i].compensate is not None), key=lambda i: state.steps[i].version
+        (i for i, step in enumerate(steps) if _is_undone(step, state.steps[i])),
+        key=lambda i: state.steps[i].version or run.state.version,  # what is not done, first
     )
     for i in state.undo:
         state.steps[i].retries = state.steps[i].interruptions = 0
+
+
+def _is_undone(definition: StepDefinition, step: StepState) -> bool:
+    """Whether there is something to undo; a nested pipeline may have done a part of its work."""
+    if definition.compensate is None and definition.pipeline is not None:
+        begun = step.child is not None and step.status is not StepStatus.SKIPPED
+        return begun and definition.pipeline.compensates
+    return definition.compensate is not None and step.status is StepStatus.COMPLETED
 
 
 def _rollback_failed(run: Run, event: p.PipelineRollbackFailed, at: int) -> None:
@@ -144,6 +156,7 @@ def _give_up(run: Run, event: p.PipelineCancelled | p.PipelineRollbackStarted) -
     state.retrying.clear()
     state.waiting.clear()
     state.suspended.clear()
+    state.delegated.clear()
     state.awaiting.clear()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import chain, islice
 from typing import Any
 
 import msgspec
@@ -21,7 +22,7 @@ class Progress(msgspec.Struct, frozen=True):
         percentage: Share of the steps that are completed or skipped, 0 to 100.
         completed_steps: Steps completed.
         total_steps: Steps in all.
-        running_steps: Names of (up to 100) steps in flight.
+        running_steps: Names of (up to 100) steps in flight, those included that are pipelines.
         failed_steps: Steps failed for good so far.
         elapsed: Seconds since the run was first claimed, until its end or now.
         estimated_remaining: Seconds still to go; None while nothing is known, 0 at the end.
@@ -70,7 +71,8 @@ def progress(run: Run, now: int, expected: Mapping[str, float] | None = None) ->
     elapsed = max(0.0, (end - state.started_at) / 1e9) if state.started_at else 0.0
     finished = state.completed + state.skipped
     status = PipelineStatus(state.status) if state.status != NEW else PipelineStatus.PENDING
-    shown = [run.graph.name(i) for _, i in zip(range(100), state.running, strict=False)]
+    moving = chain(state.running, state.delegated)
+    shown = [run.graph.name(i) for i in islice(moving, 100)]
     return Progress(
         run_id=run.run_id,
         name=state.name,

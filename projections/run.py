@@ -23,7 +23,7 @@ from .pipeline_folds import PIPELINE_FOLDS
 from .state import RunState, StepState
 from .step_folds import STEP_FOLDS
 
-FOLD = 3
+FOLD = 4
 """Version of this fold; snapshots of another version are ignored."""
 
 

@@ -7,6 +7,8 @@ import msgspec
 from ..events.codec import NONE, Value
 from ..events.definition import RetryPolicy
 from ..events.machines import NEW, StepStatus
+from ..events.pipeline import Parent
+from ..events.step import ChildEnd
 from ..events.values import ErrorInfo
 
 
@@ -48,8 +50,12 @@ class StepState(msgspec.Struct, array_like=True):
     signal: str | None = None
     """The signal that it waits for."""
     fallback: bool = False
-    cache: str | None = None
     """Its fallback runs, or is to run, in answer to ``error``."""
+    cache: str | None = None
+    child: str | None = None
+    """The run that it is, or was at last, if it is a pipeline."""
+    ended: ChildEnd | None = None
+    """How that run ended, until an attempt has told it."""
 
 
 class RunState(msgspec.Struct):
@@ -84,6 +90,8 @@ class RunState(msgspec.Struct):
     late: bool = False
     """Its deadline has passed."""
     memory: float | None = None
+    parent: Parent | None = None
+    """The step that this run is, of another one."""
     steps: list[StepState] = []
     ready: list[tuple[int, int, int]] = []
     """Heap of ``(-priority, order of becoming ready, step)``; may hold steps that started."""
@@ -96,6 +104,8 @@ class RunState(msgspec.Struct):
     """Steps that wait for resources, with the version of the event that queued them."""
     suspended: dict[int, int] = {}
     """Steps whose handlers wait, with the time (ns) when that is over; 0: a signal ends it."""
+    delegated: dict[int, str] = {}
+    """Those of them that are pipelines, with the runs that go on for them."""
     awaiting: dict[str, list[int]] = {}
     """Those of them that wait for a signal, by its name, in the order of their waiting."""
     signals: dict[str, list[Value]] = {}

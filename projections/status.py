@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
+from ..events.directory import RunRow
 from ..events.machines import NEW, PipelineStatus, StepStatus
 from .progress import Progress, progress, seconds_of
 from .run import Run, StepState
@@ -26,6 +27,8 @@ class StepReport(msgspec.Struct, frozen=True):
     done: float | None = None
     total: float | None = None
     message: str | None = None
+    run_id: str | None = None
+    """The run that it is, or was at last, if it is a pipeline."""
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -40,12 +43,14 @@ class Report(msgspec.Struct, frozen=True):
     progress: Progress
     steps: tuple[StepReport, ...]
     error: str | None = None
+    parent: str | None = None
+    """The run that it is a step of."""
 
 
-def report(run: Run, now: int) -> Report:
-    """The run at ``now`` (ns)."""
+def report(run: Run, now: int, row_of: Callable[[str], RunRow | None]) -> Report:
+    """The run at ``now`` (ns); ``row_of`` knows the other runs, which steps of it may be."""
     state = run.state
-    steps = tuple(_step(run, i, step, now) for i, step in enumerate(state.steps))
+    steps = tuple(_step(run, i, step, now, row_of) for i, step in enumerate(state.steps))
     return Report(
         run_id=run.run_id,
         name=state.name,
@@ -55,11 +60,18 @@ def report(run: Run, now: int) -> Report:
         progress=progress(run, now),
         steps=steps,
         error=str(state.cause) if state.cause else None,
+        parent=state.parent.run if state.parent else None,
     )
 
 
-def _step(run: Run, i: int, step: StepState, now: int) -> StepReport:
+def _step(
+    run: Run, i: int, step: StepState, now: int, row_of: Callable[[str], RunRow | None]
+) -> StepReport:
     definition = run.graph.definition.steps[i]
+    if i in run.state.delegated:
+        waits_for: str | None = _run(run.state.delegated[i], row_of)
+    else:
+        waits_for = _waits_for(run, i, step, now)
     running = step.status is StepStatus.RUNNING
     return StepReport(
         name=definition.name,
@@ -67,11 +79,12 @@ def _step(run: Run, i: int, step: StepState, now: int) -> StepReport:
         status=step.status,
         attempt=step.attempt,
         seconds=max(0.0, (now - step.started_at) / 1e9) if running else seconds_of(step),
-        waits_for=_waits_for(run, i, step, now),
+        waits_for=waits_for,
         error=str(step.error) if step.error else None,
         done=step.done,
         total=step.total,
         message=step.message,
+        run_id=step.child,
     )
 
 
@@ -96,6 +109,12 @@ def _waits_for(run: Run, i: int, step: StepState, now: int) -> str | None:
     if state.halted_at:
         return "the run to go on"
     return "a free worker for its fallback" if step.fallback else "a free worker"
+
+
+def _run(run_id: str, row_of: Callable[[str], RunRow | None]) -> str:
+    """What a step that is a pipeline waits for."""
+    row = row_of(run_id)
+    return f"run {run_id}" + (f" ({row.name}), which is {row.status}" if row else "")
 
 
 def _suspended_for(run: Run, i: int, step: StepState, now: int) -> str:

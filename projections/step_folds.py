@@ -79,13 +79,17 @@ def _suspended(
     step.interruptions = 0
     step.awaits, step.signal = event.key, event.signal
     run.state.suspended[i] = event.due or 0
+    if event.run is not None:
+        step.child = run.state.delegated[i] = event.run
     if event.signal is not None:
         run.state.awaiting.setdefault(event.signal, []).append(i)
 
 
 def _woken(run: Run, event: s.StepWoken, i: int, step: StepState, version: int, at: int) -> None:
     state = run.state
-    step.waits[event.key] = event.value
+    if state.delegated.pop(i, None) is None:
+        step.waits[event.key] = event.value
+    step.ended = event.ended
     step.first_at += at - step.ended_at  # what it waited is no time that its retries took
     del state.suspended[i]
     if step.signal is not None:
@@ -105,7 +109,7 @@ def _completed(
 ) -> None:
     moves.over(run, i, step, at)
     step.checkpoints, step.waits, step.items = {}, {}, {}
-    step.error = None
+    step.error = step.ended = None
     step.interruptions = 0
     metrics = run.state.metrics
     for name, amount in event.metrics.items():
@@ -126,6 +130,7 @@ def _failed(
 ) -> None:
     moves.over(run, i, step, at)
     step.error = event.error
+    step.ended = None
     step.interruptions = 0
     run.state.waiting.pop(i, None)
     run.state.failed[i] = version

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from invariants import check_log
 from making import MakeEngine
 
@@ -16,6 +17,9 @@ from semantica.pipeline.engine.live import LiveRun
 from semantica.pipeline.engine.loop import Loop
 from semantica.pipeline.events.sqlite import SqliteStore
 from semantica.pipeline.projections.catchup import load_run
+
+settings.register_profile("untimed", deadline=None)  # speed is measured elsewhere
+settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True)

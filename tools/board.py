@@ -96,7 +96,7 @@ def board(store: Store, follower: Follower, width: int, height: int) -> Renderab
     run, now = follower.run, follower.progress()
     if run is None or now is None:
         return ""
-    steps = report(run, time.time_ns()).steps
+    steps = report(run, time.time_ns(), store.run).steps
     room = max(3, height - HEADER - BELOW)
     chosen = choose(run, steps, room)
     parts: list[RenderableType] = [*_header(store, run, now), _steps(follower, chosen, width)]

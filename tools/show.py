@@ -107,7 +107,7 @@ def _member_json(member: Member | None) -> dict[str, Any] | None:
 def show_status(store: Store, row: RunRow, *, everything: bool, as_json: bool) -> None:
     """A run and its steps."""
     run, now = load_run(store, row.run_id), time.time_ns()
-    told, member = report(run, now), holder(store, row)
+    told, member = report(run, now, store.run), holder(store, row)
     expected = durations_before(store, run) if len(told.steps) <= LARGE else None
     told = msgspec.structs.replace(told, progress=progress(run, now, expected))
     if as_json:

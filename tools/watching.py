@@ -190,7 +190,7 @@ def as_object(follower: Follower) -> dict[str, Any]:
     assert run is not None  # a run that is watched is recorded
     assert now is not None
     running: list[dict[str, Any]] = []
-    for step in report(run, time.time_ns()).steps if now.running_steps else ():
+    for step in report(run, time.time_ns(), follower.store.run).steps if now.running_steps else ():
         if step.status == "running" and len(running) < LISTED:
             speed, left = pace(follower, step)
             facts = ("name", "attempt", "seconds", "done", "total", "message")

@@ -21,7 +21,8 @@ def may_start(run: Run) -> bool:
         return False
     # Who has got resources starts at once, so that those who wait for some count as well.
     cap = state.parallelism
-    return cap is None or len(state.running) + len(state.waiting) < cap
+    taken = len(state.running) + len(state.waiting) + len(state.delegated)
+    return cap is None or taken < cap
 
 
 def is_stuck(run: Run) -> bool:
@@ -37,7 +38,16 @@ def goes_on(run: Run) -> bool:
 def retry_policy(run: Run, i: int) -> RetryPolicy | None:
     """The policy of a step: its own, else that of its type, else the run's."""
     step = run.graph.definition.steps[i]
-    return step.retry or run.state.policies.get(step.type) or run.state.retry
+    own = step.retry or run.state.policies.get(step.type)
+    # The steps of a nested pipeline are retried already by what holds for all.
+    return own if step.pipeline is not None else own or run.state.retry
+
+
+def is_undone_inside(run: Run, i: int) -> bool:
+    """Whether what undoes a step that is in flight is the rollback of its own run."""
+    definition = run.graph.definition.steps[i]
+    inside = definition.pipeline is not None and definition.compensate is None
+    return inside and run.state.status == PipelineStatus.ROLLING_BACK
 
 
 def current(run: Run, i: int, attempt: int) -> StepState | None:

@@ -173,6 +173,16 @@ class Suspend(msgspec.Struct, frozen=True):
     signal: str | None = None
 
 
+class Delegate(msgspec.Struct, frozen=True):
+    """An attempt at a step that is a pipeline hands its input over to run ``run``."""
+
+    step: int
+    attempt: int
+    data: Value
+    duration: float
+    run: str = ""
+
+
 class Rouse(msgspec.Struct, frozen=True):
     """The time of a suspended step is up."""
 
@@ -205,6 +215,7 @@ Command = (
     | Item
     | Yield
     | Suspend
+    | Delegate
     | Rouse
     | Cancelled
 )

@@ -9,7 +9,7 @@ from ...events.machines import PIPELINE_TABLE, PipelineStatus
 from ...events.upcasters import Event
 from ...projections.run import Run
 from . import commands as c
-from .admission import goes_on
+from .admission import goes_on, is_undone_inside
 from .failing import interrupted
 
 
@@ -100,5 +100,6 @@ def claim(run: Run, command: c.Claim, now: int) -> list[Event]:
     events: list[Event] = [_allowed(run, claimed, "claimed")]
     skipped: set[int] = set()
     for i in list(run.state.running):
-        events.extend(interrupted(run, i, now, skipped))
+        if not is_undone_inside(run, i):  # else its own run is claimed
+            events.extend(interrupted(run, i, now, skipped))
     return events

@@ -17,7 +17,7 @@ from ...events.machines import PipelineStatus
 from ...events.upcasters import Event
 from ...events.values import ErrorInfo, ErrorSeverity
 from ...projections.run import Run
-from . import attempting, controlling, failing, undoing
+from . import attempting, controlling, failing, nesting, undoing
 from . import commands as c
 from .admission import is_failing
 
@@ -31,10 +31,15 @@ def decide(run: Run, command: c.Command, now: int) -> list[Event]:
     return _DECISIONS[type(command)](run, command, now)
 
 
-def settle(run: Run, memory: float | None = None) -> list[Event]:
-    """How the run ends or comes to rest, when nothing is in flight. ``memory`` as in the events."""
+def settle(run: Run, memory: float | None = None, *, drained: bool = True) -> list[Event]:
+    """How the run ends or comes to rest, when nothing is in flight.
+
+    Args:
+        memory: As in the events.
+        drained: Whether the runs of its steps have come to rest, if the run's state asks for that.
+    """
     state = run.state
-    if state.running:
+    if state.running or not drained:
         return []
     match state.status:
         case PipelineStatus.CANCELLING:
@@ -54,7 +59,7 @@ def settle(run: Run, memory: float | None = None) -> list[Event]:
 def _ending(run: Run, memory: float | None) -> Event:
     state = run.state
     if state.failed:
-        first = min(state.failed, key=lambda i: state.failed[i])
+        first = failing.first_failure(run)
         cause = state.steps[first].error
         assert cause is not None  # the fold keeps the error of every failed step
         cause = replace(cause, traceback=None)  # which the step's own event has
@@ -105,6 +110,7 @@ _DECISIONS: dict[type[Any], Callable[[Run, Any, int], list[Event]]] = {
     c.Item: attempting.item,
     c.Yield: attempting.hand_back,
     c.Suspend: attempting.suspend,
+    c.Delegate: nesting.delegate,
     c.Rouse: attempting.rouse,
     c.Cancelled: attempting.cancelled,
 }

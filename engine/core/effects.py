@@ -8,7 +8,7 @@ import msgspec
 
 from ...events.machines import PIPELINE_TABLE, PipelineStatus, StepStatus
 from ...projections.run import Run
-from .admission import goes_on
+from .admission import goes_on, is_undone_inside
 
 
 class Execute(msgspec.Struct, frozen=True):
@@ -73,7 +73,8 @@ def outstanding(run: Run, steps: Iterable[int] | None = None) -> Iterator[Effect
     for i in steps:
         step = state.steps[i]
         if step.status is StepStatus.COMPENSATING:
-            yield Execute(i, step.attempt)
+            if not is_undone_inside(run, i):
+                yield Execute(i, step.attempt)
         elif step.status is StepStatus.RUNNING:
             if state.status == PipelineStatus.CANCELLING:
                 yield Interrupt(i, step.attempt)

@@ -57,6 +57,11 @@ def deny(run: Run, command: c.Deny, now: int) -> list[Event]:
     return [failed, *_after_failure(run, command.step, error, 0.0, now, set())]
 
 
+def first_failure(run: Run) -> int:
+    """The step of a failed run that failed first."""
+    return min(run.state.failed, key=lambda i: run.state.failed[i])
+
+
 def interrupted(run: Run, i: int, now: int, skipped: set[int]) -> list[Event]:
     """An attempt was lost with its owner."""
     definition, step = run.graph.definition.steps[i], run.state.steps[i]

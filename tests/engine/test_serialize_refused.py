@@ -134,7 +134,6 @@ def test_other_data_and_formats() -> None:
         Pipeline("p", [], parallelism="x"),  # type: ignore[arg-type]
         Pipeline("p", [], {"odd": Odd()}),
     ],
-    ids=repr,
 )
 def test_what_could_not_be_read_back_is_not_written(pipeline: Pipeline) -> None:
     with pytest.raises(SerializationError):

@@ -70,7 +70,7 @@ def test_a_full_disk_stops_the_work_and_loses_nothing(log: Path) -> None:
     """
     done = run_python(code, log)
     assert done.stdout == "went on\n", done.stderr
-    assert "trying again" in done.stderr and "can be written again" in done.stderr
+    assert "trying again" in done.stderr and "can be used again" in done.stderr
 
 
 def test_a_log_that_another_program_locks_is_waited_for(log: Path) -> None:

@@ -315,7 +315,6 @@ SOUND = step("a")
         ([step("a", config={"k": Unpicklable()})], ["unrecordable"]),
         ([step("a", config={"\ud800": 1})], ["invalid_option"]),
     ],
-    ids=repr,
 )
 def test_a_pipeline_made_by_hand_is_judged_whatever_it_is(steps: Any, found: list[str]) -> None:
     validator, pipeline = PipelineValidator(has), Pipeline("p", steps)

@@ -172,7 +172,6 @@ cyclic.append(cyclic)
         *({"ghost": 5}, {"untyped": object()}, {"wrong": "anything"}),
         {"data": "configured, so it takes the place of the input"},
     ],
-    ids=repr,
 )
 def test_what_a_handler_would_take_is_no_error(config: dict[str, Any]) -> None:
     assert check(typed, **config).errors == []

@@ -70,7 +70,7 @@ def report_of(engine: ExecutionEngine, run_id: str) -> Any:
     from semantica.pipeline.projections.status import report
 
     shared = engine._open()
-    return report(load_run(shared.store, run_id), shared.loop.clock.now())
+    return report(load_run(shared.store, run_id), shared.loop.clock.now(), shared.store.run)
 
 
 def until_suspended(engine: ExecutionEngine, run: PipelineFuture | str) -> None:

@@ -87,7 +87,7 @@ def test_progress_reads_like_a_dict() -> None:
 
 
 def waits(story: Story) -> dict[str, str | None]:
-    return {step.name: step.waits_for for step in report(story.run, story.now).steps}
+    return {step.name: step.waits_for for step in report(story.run, story.now, {}.get).steps}
 
 
 def test_a_report_says_what_each_step_waits_for() -> None:
@@ -110,14 +110,14 @@ def test_a_report_shows_what_runs_and_what_failed() -> None:
     story = Story({"a": [], "b": []}).claim("e1").start("a", "b").after(3)
     story.tell(s.StepProgressed("a", 1, 5, 10, "half")).fail("b").after(1)
     story.tell(p.PipelinePauseRequested())
-    now = report(story.run, story.now)
+    now = report(story.run, story.now, {}.get)
     assert (now.status, now.drained, now.owner, now.error) == ("pausing", False, "e1", None)
     a, b = now.steps
     assert (a.status, a.attempt, a.seconds) == (StepStatus.RUNNING, 1, pytest.approx(4))
     assert (a.done, a.total, a.message) == (5, 10, "half")
     assert (b.status, b.error, b.seconds) == ("failed", "ValueError: no", pytest.approx(3))
     story.complete("a").tell(p.PipelineFailed("b", ERROR))
-    ended = report(story.run, story.now)
+    ended = report(story.run, story.now, {}.get)
     assert (ended.drained, ended.error) == (True, "ValueError: no")
 
 

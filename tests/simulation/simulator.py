@@ -47,8 +47,8 @@ class Simulation(Watch):
         """Live through it. Raises AssertionError."""
         for _ in range(self.chance.randint(1, 3)):
             self.begin_process()
-        first = self.processes[0].loop.grants.pool(POOL)
         self.world.peace = True
+        first = self.processes[0].loop.grants.pool(POOL)
         first.transact("somebody", scenario.supply)
         self.world.peace = False
         for _ in range(MOVES):

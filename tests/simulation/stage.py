@@ -6,13 +6,14 @@ import random
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
 from simulation.process import Broken
 
-from semantica.pipeline.engine import attempt, live, loop, ownership, pool, stock, writing
+from semantica.pipeline.engine import attempt, families, live, loop, ownership, pool, stock, writing
 from semantica.pipeline.events.errors import LogUnavailable
 from semantica.pipeline.projections import catchup
 
@@ -29,6 +30,12 @@ class _Log:
             raise Broken(said) from error
 
 
+def _ids() -> Callable[[], str]:
+    """Ids for the runs of nested pipelines."""
+    numbers = count(1)
+    return lambda: f"c{next(numbers)}"
+
+
 @contextmanager
 def stage() -> Iterator[None]:
     """Everything that would differ from run to run stands still."""
@@ -37,7 +44,8 @@ def stage() -> Iterator[None]:
     with (
         mock.patch.multiple(catchup, SNAPSHOT_EVENTS=15),
         mock.patch.multiple(pool, SNAPSHOT_EVENTS=20, logger=_Log),
-        mock.patch.multiple(loop, logger=_Log, peak_memory=lambda: 1.0),
+        mock.patch.object(loop, "logger", _Log),
+        mock.patch.multiple(families, new_id=_ids(), peak_memory=lambda: 1.0),
         mock.patch.object(attempt, "time", still),
         mock.patch.object(ownership, "logger", _Log),
         mock.patch.object(writing, "logger", _Log),

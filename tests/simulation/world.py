@@ -2,19 +2,21 @@
 
 All chance comes from one seed. Every process sees the log through a view of its own, which fails
 as a disk, a kernel and a network do: before an append has happened, or after it and before its
-answer has come; the process may die there, or be stopped there while others go on.
+answer has come; the process may die there, or be stopped there while others go on. Reads fail too.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from random import Random
 from typing import Any
 
+from semantica.pipeline.events.directory import RunRow
+from semantica.pipeline.events.envelope import Envelope
 from semantica.pipeline.events.errors import AppendRefused, LogUnavailable
 from semantica.pipeline.events.memory import MemoryStore
-from semantica.pipeline.events.store import Batch, Member, Snapshot
+from semantica.pipeline.events.store import Batch, InboxItem, Member, Snapshot
 
 SECOND = 1_000_000_000
 TICK = 0.0005
@@ -60,6 +62,12 @@ class World:
         self.wall += int(seconds * SECOND)
         self.faults["clock set"] += 1
 
+    def reading(self) -> None:
+        """What a read of the disk meets. Raises LogUnavailable."""
+        if not self.peace and self.chance.random() < self.trouble * READS_FAIL:
+            self.faults["read fails"] += 1
+            raise LogUnavailable("the disk refuses to read", transient=True)
+
     def fate(self) -> str:
         """What an access to the disk meets."""
         if self.peace or self.chance.random() >= self.trouble:
@@ -78,6 +86,9 @@ FATES = {
     "stopped before": 3,
     "stopped after": 3,
 }
+
+READS_FAIL = 0.2
+"""How much likelier an append is to meet something than a read is to fail, turned round."""
 
 
 class Hands:
@@ -119,7 +130,32 @@ class View:
         """The views of all processes."""
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)  # what only reads
+        return getattr(self._store, name)  # what needs no disk
+
+    def read(self, stream: str, after: int = 0) -> Iterator[Envelope]:
+        for envelope in self._store.read(stream, after):
+            self._world.reading()
+            yield envelope
+
+    def run(self, run_id: str) -> RunRow | None:
+        self._world.reading()
+        return self._store.run(run_id)
+
+    def runs(self, **chosen: Any) -> list[RunRow]:
+        self._world.reading()
+        return self._store.runs(**chosen)
+
+    def inbox(self, *, after: int = 0) -> list[InboxItem]:
+        self._world.reading()
+        return self._store.inbox(after=after)
+
+    def members(self) -> list[Member]:
+        self._world.reading()
+        return self._store.members()
+
+    def load_snapshot(self, stream: str) -> Snapshot | None:
+        self._world.reading()
+        return self._store.load_snapshot(stream)
 
     def append(
         self, batches: Sequence[Batch], *, taken: Sequence[int] = ()
@@ -149,6 +185,7 @@ class View:
             view._foreign = view._foreign or view is not self
 
     def news(self) -> bool:
+        self._world.reading()
         seen, self._foreign = self._foreign, False
         return seen
 
@@ -169,4 +206,5 @@ class View:
     def alive(self, member_id: str, now: int) -> bool:
         if self._world.locks and member_id in self._world.dead:
             return False
+        self._world.reading()
         return self._store.alive(member_id, now)

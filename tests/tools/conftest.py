@@ -56,7 +56,7 @@ by_type = PipelineBuilder("by_type").add_step("only", "registered_here")
 odd = PipelineBuilder("odd").add_step("a", "number", handler=lambda data: {1, 2})
 not_one = 5
 
-def chain(steps=8, seconds=0.2, folder=None):
+def chain(steps=8, seconds=0.4, folder=None):
     builder = PipelineBuilder("chain")
     for index in range(steps):
         builder.add_step(

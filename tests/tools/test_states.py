@@ -52,7 +52,7 @@ def test_the_chart_tells_what_a_step_waits_for_and_what_helped_it(story: Story) 
 
 
 def test_the_report_says_what_a_queued_step_waits_for(story: Story) -> None:
-    steps = {step.name: step for step in report(story.run, story.now).steps}
+    steps = {step.name: step for step in report(story.run, story.now, {}.get).steps}
     assert steps["queued"].waits_for == "resources: 1 gpu, 1.6e+10 memory"
     assert steps["falling"].waits_for == "a free worker for its fallback"
     assert str(ERROR) in str(steps["falling"].error)
@@ -67,7 +67,7 @@ def test_the_board_counts_them_and_shows_them_when_there_is_little_room(story: S
         "completed": 1,
         "skipped": 2,
     }
-    steps = report(story.run, story.now).steps
+    steps = report(story.run, story.now, {}.get).steps
     shown = [step.status for step in choose(story.run, steps, 5)]
     assert shown[:3] == [StepStatus.RUNNING, StepStatus.WAITING, StepStatus.PENDING]
 
