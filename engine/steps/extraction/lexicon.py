@@ -1,4 +1,4 @@
-"""Small hand-made word lists, one file each in ``data/``: one entry a line, ``#`` begins a comment."""
+"""Small hand-made word lists, one file each in ``data/``: an entry a line, comments after ``#``."""
 
 from __future__ import annotations
 
@@ -12,3 +12,15 @@ def words(name: str) -> frozenset[str]:
     text = (files(__package__) / "data" / f"{name}.txt").read_text("utf-8")
     lines = (line.partition("#")[0].strip() for line in text.splitlines())
     return frozenset(line.casefold() for line in lines if line)
+
+
+@cache
+def given_names() -> frozenset[str]:
+    """Given names of anyone."""
+    return words("given_names") | words("female_names") | words("male_names")
+
+
+@cache
+def heads() -> frozenset[str]:
+    """Words that make a name an organisation's or a place's."""
+    return words("organization_heads") | words("place_heads")
