@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from semantica.pipeline.config import PipelineConfig
 from semantica.pipeline.tools.cli import cli
 from semantica.pipeline.tools.diagrams import updated
@@ -22,7 +24,7 @@ def test_the_diagrams_are_those_of_the_law() -> None:
 
 
 def test_every_python_block_is_executed() -> None:
-    assert len(BLOCKS) == 6, "a new block needs a test"
+    assert len(BLOCKS) == 7, "a new block needs a test"
 
 
 def test_the_block_on_processes_does_what_it_says(tmp_path: Path) -> None:
@@ -80,6 +82,15 @@ def test_the_block_on_resources_does_what_it_says(tmp_path: Path) -> None:
 
 def test_the_block_on_testing_does_what_it_says(tmp_path: Path) -> None:
     assert output_of(BLOCKS[5], tmp_path) == "42\n"
+
+
+def test_the_block_on_search_does_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIPELINE_LOG", str(tmp_path / "pipeline.db"))
+    told = output_of(BLOCKS[6], ROOT).splitlines()
+    assert "observatory.txt 0-294: 'The Halden Observatory" in told[0]
+    assert len(told) == 2 or told[-1].startswith("0."), told
 
 
 def output_of(block: str, folder: Path) -> str:

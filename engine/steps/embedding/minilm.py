@@ -90,7 +90,7 @@ class _Network:
 
     def encode(self, contents: Sequence[Sequence[int]]) -> Floats:
         np = self._np
-        result = np.zeros((len(contents), WIDTH), np.float32)
+        result: Floats = np.zeros((len(contents), WIDTH), np.float32)
         order = sorted(range(len(contents)), key=lambda i: len(contents[i]))
         for chosen in _alike(order, [len(one) + _MARKS for one in contents]):
             with self._turn:  # its matrix products use every core already

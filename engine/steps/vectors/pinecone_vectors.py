@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -44,7 +45,10 @@ class PineconeVectors:
         self._pinecone = pinecone
         self._name = name
         self._model = ""
-        self._client = self._ask(lambda: pinecone.Pinecone())  # the key: from the environment
+        once = pinecone.RetryConfig(max_retries=0)
+        self._client = self._ask(
+            lambda: pinecone.Pinecone(retry_config=once)
+        )  # the key: from the environment
         self._index: Any = None
 
     def begin(self, model: str, dimensions: int) -> None:
@@ -66,7 +70,7 @@ class PineconeVectors:
         """See :class:`.VectorStore`."""
         for start in range(0, len(items), REQUEST):
             part = [self._record(item, run) for item in items[start : start + REQUEST]]
-            self._ask(lambda part=part: self._index.upsert(vectors=part, show_progress=False))
+            self._ask(partial(self._index.upsert, vectors=part, show_progress=False))
 
     def forget(self, origins: Collection[str], run: str) -> int:
         """See :class:`.VectorStore`; the service does not tell how many it has dropped."""
@@ -75,7 +79,7 @@ class PineconeVectors:
             stale = {
                 "$and": [{"origin": {"$in": names[start : start + ORIGINS]}}, {"run": {"$ne": run}}]
             }
-            self._ask(lambda stale=stale: self._index.delete(filter=stale))
+            self._ask(partial(self._index.delete, filter=stale))
         return -1
 
     def contents(self) -> Contents:
@@ -126,8 +130,7 @@ class PineconeVectors:
         return {"id": make_id(item.id), "values": _floats(item.values), "metadata": metadata}
 
     def _ask(self, request: Callable[[], T]) -> T:
-        """What a request gives. The client itself tries again what may pass; what is left is the
-        engine's to retry.
+        """What a request gives. Retries are the engine's, so that each is in the log.
 
         Raises:
             ServiceUnavailable, ServiceRefused, NoIndex: It failed.

@@ -1,14 +1,16 @@
 """The embedded vector store: a SQLite file for each index, and an exact scan with numpy.
 
-Any SQLite tool can read it. Vectors have a table to themselves, so that a scan reads nothing else.
+Any SQLite tool can read it. Vectors have a table to themselves, so that a scan reads nothing else;
+those of the index that was searched last stay in memory, as long as the file has not changed.
 The journal is SQLite's old kind, whose commits by several processes exclude one another.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,16 @@ import msgspec
 from ..errors import MissingExtra
 from .store import Contents, Hit, IndexMismatch, Item, NoIndex
 
+APPLICATION = int.from_bytes(b"vect", "big")
+"""``application_id`` of the files."""
 FORMAT = 1
 """``user_version`` of the files."""
 BLOCK = 8192
 """Vectors that a scan holds at once."""
+RESIDENT = 256 * 2**20
+"""Bytes of vectors up to which they stay in memory after a search."""
 _SCHEMA = """
-CREATE TABLE contents (model TEXT NOT NULL, dimensions INTEGER NOT NULL);
+CREATE TABLE contents (model TEXT NOT NULL, dimensions INTEGER NOT NULL, version TEXT NOT NULL);
 CREATE TABLE items (
     place INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, document TEXT NOT NULL,
     origin TEXT NOT NULL, start INTEGER NOT NULL, "end" INTEGER NOT NULL, text TEXT NOT NULL,
@@ -60,15 +66,18 @@ class SqliteVectors:
         self.path.touch(mode=0o600)
         with self._open() as connection:
             connection.execute("BEGIN IMMEDIATE")
-            if not connection.execute("PRAGMA user_version").fetchone()[0]:
+            if connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None:
                 for statement in _SCHEMA.split(";"):
                     connection.execute(statement)
+                connection.execute(f"PRAGMA application_id = {APPLICATION}")
                 connection.execute(f"PRAGMA user_version = {FORMAT}")
+            self._check(connection)
             held = self._held(connection)
             empty = connection.execute("SELECT 1 FROM items LIMIT 1").fetchone() is None
             if held is None or (empty and held != (model, dimensions)):
                 connection.execute("DELETE FROM contents")
-                connection.execute("INSERT INTO contents VALUES (?, ?)", (model, dimensions))
+                row = (model, dimensions, _version())
+                connection.execute("INSERT INTO contents VALUES (?, ?, ?)", row)
             elif held != (model, dimensions):
                 raise IndexMismatch(
                     f"the index {self.path} holds vectors of {held[0]} ({held[1]} dimensions), "
@@ -78,7 +87,7 @@ class SqliteVectors:
     def upsert(self, items: Sequence[Item], run: str) -> None:
         """See :class:`.VectorStore`. All of them in one transaction."""
         with self._open() as connection:
-            connection.execute("BEGIN IMMEDIATE")
+            self._change(connection)
             for item in items:
                 metadata = json.dumps(item.metadata, default=str, ensure_ascii=True)
                 row = (
@@ -94,7 +103,7 @@ class SqliteVectors:
         """See :class:`.VectorStore`. All of it in one transaction."""
         dropped = 0
         with self._open() as connection:
-            connection.execute("BEGIN IMMEDIATE")
+            self._change(connection)
             for origin in origins:
                 stale = "SELECT place FROM items WHERE origin = ? AND run != ?"
                 which = (_plain(origin), run)
@@ -114,7 +123,7 @@ class SqliteVectors:
         return Contents(held[0], held[1], count)
 
     def search(self, vector: Iterable[float], top: int) -> list[Hit]:
-        """See :class:`.VectorStore`. Exact: every vector is looked at, BLOCK of them at once."""
+        """See :class:`.VectorStore`. Exact: every vector is looked at."""
         np = _numpy()
         connection = self._existing()
         wanted = np.array(list(vector), np.float32)
@@ -130,28 +139,49 @@ class SqliteVectors:
         self, connection: sqlite3.Connection, np: Any, wanted: Any, top: int
     ) -> list[tuple[float, int]]:
         scores, places = np.zeros(0, np.float32), np.zeros(0, np.int64)
-        rows = connection.execute("SELECT place, vector FROM vectors")
-        while block := rows.fetchmany(BLOCK):
-            numbers, blobs = zip(*block, strict=True)
-            matrix = np.frombuffer(b"".join(blobs), "<f4").reshape(len(block), -1)
+        for numbers, matrix in self._matrices(connection, np):
             if matrix.shape[1] != len(wanted):
                 raise IndexMismatch(
                     f"the index {self.path} has {matrix.shape[1]} dimensions, the question "
                     f"{len(wanted)}: it was embedded by another model"
                 )
             scores = np.concatenate([scores, matrix @ wanted])
-            places = np.concatenate([places, np.array(numbers)])
+            places = np.concatenate([places, numbers])
             if len(scores) > top:
                 kept = np.argpartition(-scores, top - 1)[:top]
                 scores, places = scores[kept], places[kept]
         order = np.lexsort((places, -scores))
         return [(float(scores[i]), int(places[i])) for i in order]
 
+    def _matrices(self, connection: sqlite3.Connection, np: Any) -> Iterator[tuple[Any, Any]]:
+        """Places and vectors: all at once from memory, else block by block from the file."""
+        (version,) = connection.execute("SELECT version FROM contents").fetchone()
+        held = _resident.get(self.path)
+        if held is not None and held[0] == version:
+            yield held[1:]
+            return
+        (size,) = connection.execute("SELECT total(length(vector)) FROM vectors").fetchone()
+        blocks = _blocks(connection, np)
+        if size > RESIDENT or not size:
+            yield from blocks
+            return
+        numbers, matrices = zip(*blocks, strict=True)
+        places, matrix = np.concatenate(numbers), np.concatenate(matrices)
+        _resident.clear()
+        _resident[self.path] = version, places, matrix
+        yield places, matrix
+
     def close(self) -> None:
         """See :class:`.VectorStore`."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    @staticmethod
+    def _change(connection: sqlite3.Connection) -> None:
+        """Begin a transaction that changes vectors."""
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("UPDATE contents SET version = ?", (_version(),))
 
     @staticmethod
     def _held(connection: sqlite3.Connection) -> tuple[str, int] | None:
@@ -162,19 +192,43 @@ class SqliteVectors:
         if not self.path.exists():
             raise NoIndex(f"there is no index at {self.path}: a store_vectors step makes one")
         connection = self._open()
-        try:
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-        except sqlite3.DatabaseError as error:
-            raise IndexMismatch(f"{self.path} is no vector index: {error}") from error
-        if version != FORMAT:
-            raise IndexMismatch(f"{self.path} is no vector index that this version can read")
+        self._check(connection)
         return connection
+
+    def _check(self, connection: sqlite3.Connection) -> None:
+        found = [
+            connection.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("application_id", "user_version")
+        ]
+        if found != [APPLICATION, FORMAT]:
+            raise IndexMismatch(f"{self.path} is no vector index that this version can read")
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
             self._connection = sqlite3.connect(self.path, timeout=60, isolation_level=None)
-            self._connection.execute("PRAGMA synchronous=FULL")
+            try:
+                self._connection.execute("PRAGMA synchronous=FULL")
+                self._connection.execute("SELECT 1 FROM sqlite_master")
+            except sqlite3.DatabaseError as error:
+                if isinstance(error, sqlite3.OperationalError):
+                    raise  # it is locked, or cannot be read, for now
+                raise IndexMismatch(f"{self.path} is no vector index: {error}") from error
         return self._connection
+
+
+def _blocks(connection: sqlite3.Connection, np: Any) -> Iterator[tuple[Any, Any]]:
+    rows = connection.execute("SELECT place, vector FROM vectors")
+    while block := rows.fetchmany(BLOCK):
+        numbers, blobs = zip(*block, strict=True)
+        yield np.array(numbers), np.frombuffer(b"".join(blobs), "<f4").reshape(len(block), -1)
+
+
+def _version() -> str:
+    return os.urandom(8).hex()
+
+
+_resident: dict[Path, tuple[str, Any, Any]] = {}
+"""At most one index: its version, places and vectors."""
 
 
 def _hit(score: float, rows: sqlite3.Cursor) -> Hit:
