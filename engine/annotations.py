@@ -10,7 +10,6 @@ import inspect
 import typing
 from abc import ABCMeta
 from collections.abc import Mapping
-from contextlib import suppress
 from functools import partial
 from types import SimpleNamespace, UnionType
 from typing import Any
@@ -19,6 +18,7 @@ import msgspec
 
 from ..events.arguments import shown
 from .binding import Misfit, name_of, plan, schema_of, settle
+from .kinds import did_you_mean
 from .model import Handler
 
 _REMEMBERED = 1024
@@ -90,7 +90,7 @@ class _Signature:
         annotation = parameter.annotation
         wanted = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
         problem, _, place = refusal.partition(" - at ")
-        inside = f" ({problem} at {place})" if place else _also(value, members)
+        inside = f" ({problem} at {place})" if place else did_you_mean(value, members)
         return f"{key}={shown(value)}: it should be {wanted}{inside}"
 
 
@@ -182,12 +182,3 @@ def _plain(value: Any, depth: int) -> Any:
         items = value.items()
         return {_plain(key, depth - 1): _plain(item, depth - 1) for key, item in items}
     return kind(_plain(item, depth - 1) for item in value)
-
-
-def _also(value: Any, members: tuple[Any, ...]) -> str:
-    """A hint for a number that was written as text, or with a point."""
-    if isinstance(value, (str, float)):
-        for member in (one for one in members if one in (bool, int, float)):
-            with suppress(msgspec.ValidationError):
-                return f"; did you mean {msgspec.convert(value, member, strict=False)!r}?"
-    return ""

@@ -20,6 +20,9 @@ from .model import Handler
 FILLED = ("step", "context")
 """Parameters that are the engine's to fill, whatever the configuration says."""
 
+FILLS = ": the engine fills that parameter"
+"""What is said of one of them in a configuration."""
+
 GIVEN = (*FILLED, "data")
 """Parameters that the engine fills; every other name is a key of the step's configuration."""
 
@@ -133,7 +136,7 @@ def _unknown(handler: Handler, shape: Plan, keys: Collection[str]) -> Iterator[M
     for name in keys:
         own = name in shape.named or (name in shape.positional and not shape.takes_any)
         if own and name in FILLED:
-            message = ": the engine fills that parameter"
+            message = FILLS
         elif own or name in shape.positional or shape.takes_any:
             continue
         else:

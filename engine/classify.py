@@ -40,6 +40,9 @@ T = TypeVar("T")
 MAX_TEXT = 20_000
 """Most characters of a message or traceback that are recorded; the middle is left out."""
 
+MAX_RETRY_AFTER = 1e9
+"""Most seconds that an error may ask for: as much as a policy may."""
+
 
 class Classification(NamedTuple):
     """The kind of an error."""
@@ -165,6 +168,7 @@ def describe(
         ),
         traceback=traceback_of(error),
         causes=tuple(_causes(error)),
+        retry_after=retry_after_of(error),
     )
 
 
@@ -180,6 +184,18 @@ class ChildFailed(Exception):
     def __init__(self, error: ErrorInfo) -> None:
         super().__init__(str(error))
         self.error = error
+
+
+def retry_after_of(error: BaseException) -> float | None:
+    """Seconds before which another attempt is of no use: a number from 0 to 1e9 in the error's
+    attribute ``retry_after``, as a server's Retry-After is. Never raises."""
+
+    def read() -> float | None:
+        said: Any = getattr(error, "retry_after", None)
+        known = isinstance(said, (int, float)) and not isinstance(said, bool)
+        return float(said) if known and 0 <= said <= MAX_RETRY_AFTER else None
+
+    return _guarded(read, lambda _: None)
 
 
 def text_of(error: BaseException) -> str:
@@ -341,6 +357,7 @@ __all__ = [
     "describe",
     "is_a",
     "recorded_error",
+    "retry_after_of",
     "text_of",
     "traceback_of",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
@@ -13,6 +14,9 @@ from msgspec.structs import replace
 from ..events.arguments import fault
 from ..events.codec import encode
 from ..events.errors import AppendRefused, EngineClosed
+from ..events.machines import PipelineStatus
+from ..events.retention import Vacuumed
+from ..events.stub import RunArchived
 from ..projections.catchup import load_run
 from ..projections.progress import Progress
 from .core import commands as c
@@ -152,6 +156,68 @@ class Controls(Queries):
         event = replace(submission.event, data=run.state.data, forked_from=run.run_id)
         submission = replace(submission, event=event, reused=forked.reused)
         return self._submit(submission, progress_callback)
+
+    def archive(
+        self,
+        *,
+        older_than: float,
+        to: str | os.PathLike[str] | None,
+        name: str | None = None,
+        statuses: Iterable[PipelineStatus | str] | None = None,
+        dry_run: bool = False,
+    ) -> list[RunArchived]:
+        """Move finished runs to another log, and leave a stub of each, with the digest of its
+        history. Of those runs nothing can be resumed, forked or taken from the cache here any more;
+        their ids are not given again.
+
+        Args:
+            older_than: Seconds since they ended, at least.
+            to: That log, created if need be; None: they are discarded.
+            name: Only runs of this pipeline.
+            statuses: Only runs that ended like this; None: all that ended, failed ones too.
+            dry_run: Change nothing; only say which they are.
+
+        Returns:
+            The stubs, oldest run first. Killed on the way, do it again.
+
+        Raises:
+            LogCorrupt: A run is damaged; it stays, and those before it are archived.
+            LogError: The other log cannot be used.
+            TypeError, ValueError: An argument.
+        """
+        from . import retention
+
+        self._catch_up()
+        shared = self._open()
+        return retention.archive(
+            shared.store,
+            older_than=older_than,
+            to=to,
+            name=name,
+            statuses=statuses,
+            dry_run=dry_run,
+            actor=actor(),
+            now=shared.loop.clock.now(),
+        )
+
+    def vacuum(self, *, grace: float = 24 * 3600.0, dry_run: bool = False) -> Vacuumed:
+        """Remove artifacts that nothing names any more, and give the file's free space back.
+
+        Engines may work on the log; they cannot record anything while its file is written anew.
+
+        Args:
+            grace: Seconds that an artifact stays at least since it was put, or since a run that
+                named it has left.
+            dry_run: Change nothing; say what artifacts there are to remove.
+
+        Raises:
+            LogCorrupt: An artifact is damaged, so that what it names is unknown; none is removed.
+            LogUnavailable: No space for a second copy of the file, or somebody else locks it.
+        """
+        from . import retention
+
+        self._catch_up()
+        return retention.vacuum(self._open().store, grace=grace, dry_run=dry_run)
 
     def signal(self, pipeline_id: str, name: str, payload: Any = None) -> bool:
         """Hand ``payload`` to a step that waits for this signal, now or later in the run.

@@ -66,8 +66,21 @@ async def _caught(coroutine: Coroutine[Any, Any, Any]) -> tuple[Any, BaseExcepti
         return await coroutine, None
     except asyncio.CancelledError:
         raise
+    except TypeError as error:
+        return None, _explained(error)
     except BaseException as error:
         return None, error
+
+
+def _explained(error: TypeError) -> TypeError:
+    """Python's error, which says nothing of what is to be done, if it is about an ``await``."""
+    if not str(error).endswith("can't be used in 'await' expression"):
+        return error
+    told = TypeError(
+        f"{error}; sleep, wait_for, map and the other methods of context are called without "
+        "await, also in an async handler"
+    )
+    return told.with_traceback(error.__traceback__)
 
 
 def _outcome(task: asyncio.Task[tuple[Any, BaseException | None]], context: Context) -> Any:

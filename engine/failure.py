@@ -18,7 +18,14 @@ from ..events.errors import HandlerNotFound, UnreadableValue
 from ..events.references import reference_of, resolve_reference
 from ..events.values import ErrorInfo, ErrorSeverity
 from .binding import name_of
-from .classify import Classification, Rule, classify, is_retryable, recorded_error
+from .classify import (
+    Classification,
+    Rule,
+    classify,
+    is_retryable,
+    recorded_error,
+    retry_after_of,
+)
 from .configuration import PipelineConfig, given_config
 from .core.retry import retry_in
 from .model import handler_reference
@@ -368,7 +375,8 @@ class FailureHandler:
         self, policy: RetryPolicy, error: BaseException, attempt: int, elapsed: float
     ) -> float | None:
         retryable = is_retryable(error, classify(error, self._rules), policy)
-        return retry_in(policy, retryable, attempt - 1, elapsed, random.random())
+        least = retry_after_of(error)
+        return retry_in(policy, retryable, attempt - 1, elapsed, random.random(), least)
 
 
 def _checked_policy(what: str, policy: Any) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from ..events.errors import LogCorrupt
+from ..events.errors import AppendRefused, LogCorrupt
 from ..events.machines import PIPELINE_TABLE, PipelineStatus, StepStatus
 from ..projections.catchup import load_run
 from ..projections.run import Run
@@ -54,13 +54,18 @@ class Families:
             live = waiting.popleft()
             if not self._loop.holds(live):
                 continue
-            if live.run.state.deadline:  # nothing more starts after it
-                self._loop.record(live, decide(live.run, c.Expire(), self._loop.now))
-            waiting.extend(self._reach_children(live))
-            while events := settle(live.run, peak_memory(), drained=self._drained(live)):
-                self._loop.record(live, events)
-                waiting.extend(self._reach_children(live))
-            waiting.extend(self._tell_parent(live))
+            with suppress(AppendRefused):  # lost, to somebody who has taken over a part of it
+                waiting.extend(self._settle(live))
+
+    def _settle(self, live: LiveRun) -> Iterator[LiveRun]:
+        """The runs around it and within which it concerns."""
+        if live.run.state.deadline:  # nothing more starts after it
+            self._loop.record(live, decide(live.run, c.Expire(), self._loop.now))
+        yield from self._reach_children(live)
+        while events := settle(live.run, peak_memory(), drained=self._drained(live)):
+            self._loop.record(live, events)
+            yield from self._reach_children(live)
+        yield from self._tell_parent(live)
 
     def _reach_children(self, live: LiveRun) -> Iterator[LiveRun]:
         """Ask of the runs of its steps what is asked of a run; one that has ended meanwhile, when
@@ -123,6 +128,10 @@ class Families:
 
     def delegate(self, live: LiveRun, command: c.Delegate) -> None:
         """Have a step's run begin, or go on after another attempt at the step."""
+        with suppress(AppendRefused):
+            self._delegate(live, command)
+
+    def _delegate(self, live: LiveRun, command: c.Delegate) -> None:
         i, now = command.step, self._loop.now
         before = live.run.state.steps[i].child
         old = self._run(before) if before is not None else None
@@ -154,7 +163,11 @@ class Families:
         self._loop.record(child, decide(child.run, claim_by(live.owner.id), self._loop.now))
 
     def resume(self, live: LiveRun) -> None:
-        """A run goes on after a pause, a stop or a failure, and with it what was halted in it."""
+        """A run goes on after a pause, a stop or a failure, and with it what was halted in it.
+
+        Raises:
+            AppendRefused: Somebody else has taken the family over.
+        """
         for i, run_id in list(live.run.state.delegated.items()):
             if self._status(run_id) in _HALTED:
                 child = self._hold(live, i)
@@ -163,12 +176,21 @@ class Families:
                 self.resume(child)
 
     def _hold(self, live: LiveRun, i: int) -> LiveRun:
-        """The run of a step, in this process, and its own with it."""
+        """The run of a step, in this process, and its own with it.
+
+        Raises:
+            AppendRefused: Somebody else has taken it over, and all of the family, which is let go.
+        """
         run_id = live.run.state.steps[i].child
         assert run_id is not None  # who asks has seen it
         child = self._loop.runs.get(run_id)
         if child is None:
-            child = self._adopt(live, i, self._load(run_id))
+            run = self._load(run_id)
+            if run.state.epoch > live.epoch:
+                refusal = AppendRefused(run.stream, f"epoch {run.state.epoch} has begun")
+                self._loop.lose(live, refusal)
+                raise refusal
+            child = self._adopt(live, i, run)
             self._claim(child)
         return child
 
@@ -178,12 +200,14 @@ class Families:
         child.answers = live.answers
         child.handlers = dict(live.handlers.get(live.run.graph.name(i), _NOTHING).nested)
         self._loop.ownership.adopt(child)
+        self._loop.touch(child)  # at the end of the turn it is let go again, if it has ended
         return child
 
     def _claim(self, child: LiveRun) -> None:
         """Take it over with its parent, unless that has been done, or it has ended."""
         state = child.run.state
-        if state.epoch < child.epoch and (state.status, "PipelineClaimed") in PIPELINE_TABLE:
+        theirs = state.owner != child.owner.id or state.epoch < child.epoch
+        if theirs and (state.status, "PipelineClaimed") in PIPELINE_TABLE:
             claimed = decide(child.run, claim_by(child.owner.id), self._loop.now)
             self._loop.record(child, claimed)
         self.claim_children(child)
@@ -218,7 +242,8 @@ class Families:
         return self._hold(parent, parent.run.graph.index[link.step])
 
     def admit(self, run: Run, command: c.Control) -> None:
-        """See to it that a step's run does not go on while the run around it is halted.
+        """See to it that a step's run does not go on while the run around it is halted, or after
+        that has been told of its end.
 
         Raises:
             Refused: It would; the message names the run to resume.
@@ -226,7 +251,8 @@ class Families:
         link = run.state.parent
         if link is not None and isinstance(command, c.Resume):
             around = self._run(link.run)
-            if not goes_on(around):
+            here = around.state.delegated.get(around.graph.index[link.step]) == run.run_id
+            if not here or not goes_on(around):
                 raise c.Refused(f"{_apart(run, around)}; resume that run")
 
     # -- undoing -----------------------------------------------------------------------------
@@ -238,10 +264,11 @@ class Families:
         events = decide(live.run, c.Start(i, ""), self._loop.now)
         self._loop.record(live, events)
         if events:
-            child = self._hold(live, i)
-            self._loop.record(child, nesting.undo(child.run))
-            self._claim(child)
-            self._loop.post(partial(self._loop.touch, child))  # there may be nothing to undo
+            with suppress(AppendRefused):
+                child = self._hold(live, i)
+                self._loop.record(child, nesting.undo(child.run))
+                self._claim(child)
+                self._loop.post(partial(self._loop.touch, child))  # there may be nothing to undo
         return True
 
 

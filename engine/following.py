@@ -10,6 +10,7 @@ import msgspec
 
 from ..events.errors import EngineClosed, LogUnavailable
 from ..events.machines import PipelineStatus
+from ..events.retention import not_here
 from ..projections.catchup import load_run
 from .live import LiveRun, Owner, Waiter
 from .model import Given
@@ -52,9 +53,17 @@ class Following:
                 self.follow(live.run.run_id, live.owner, live.handlers, waiter)
 
     def look(self) -> None:
-        """See how they are doing. Raises LogUnavailable; then look again."""
+        """See how they are doing. Raises LogUnavailable; then look again.
+
+        What is wrong with one run, such as an event of a newer version, is told to its waiters.
+        """
         for run_id in list(self._followed):
-            self._check(run_id)
+            try:
+                self._check(run_id)
+            except Exception as error:
+                if isinstance(error, LogUnavailable) and error.transient:
+                    raise
+                self._fail(run_id, error)
 
     def _check(self, run_id: str) -> None:
         followed = self._followed[run_id]
@@ -64,6 +73,8 @@ class Following:
             return
         row = self._loop.store.run(run_id)
         if row is None:
+            if self._loop.store.archived(run_id):
+                self._fail(run_id, not_here(self._loop.store, run_id))
             return
         if row.status.finished or row.status is PipelineStatus.STOPPED:
             run = load_run(self._loop.store, run_id)
@@ -74,22 +85,11 @@ class Following:
             and not self._ownership.is_owned(row)
             and not followed[0].owner.draining
         ):
-            self._take_over(run_id, followed[0])
-
-    def _take_over(self, run_id: str, first: _Followed) -> None:
-        try:
-            live = self._ownership.claim(first.owner, run_id, first.handlers)
-        except LogUnavailable as error:
-            if error.transient:
-                raise
-            self._fail(run_id, error)
-        except Exception as error:
-            self._fail(run_id, error)
-        else:
+            live = self._ownership.claim(followed[0].owner, run_id, followed[0].handlers)
             live.waiters.extend(one.waiter for one in self._followed.pop(run_id))
 
     def _fail(self, run_id: str, error: Exception) -> None:
-        for one in self._followed.pop(run_id):
+        for one in self._followed.pop(run_id, ()):
             one.waiter.resolve(partial(one.waiter.future.set_exception, error))
 
     def stop(self, owner: Owner) -> None:

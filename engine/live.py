@@ -160,7 +160,6 @@ class LiveRun:
         self.queued = False
         self.watched = 0
         """The deadline that a timer is set for, ns."""
-        self.snapshot_at = self.recorded
         self._matured: list[tuple[int, int, int]] = []
         """Heap of ``(-priority, due, step)``; may hold retries that are planned otherwise now."""
 

@@ -266,9 +266,8 @@ class Loop:
             live.pending.clear()
             if refusal is None:
                 live.recorded = live.run.state.version
-            elif self.holds(live):
-                self._refuse_replies(refusal)
-                self._lose(live, refusal)
+            else:
+                self.lose(live, refusal)
 
     def _batches(self, live: LiveRun) -> list[Batch]:
         batches, after = [], live.recorded
@@ -288,11 +287,11 @@ class Loop:
             after += len(events)
         return batches
 
-    def _refuse_replies(self, refusal: AppendRefused) -> None:
+    def _refuse_replies(self, streams: set[str | None], refusal: AppendRefused) -> None:
         for future, _, stream in self._replies:
-            if stream == refusal.stream:
+            if stream in streams:
                 future.set_exception(refusal)
-        self._replies = [reply for reply in self._replies if reply[2] != refusal.stream]
+        self._replies = [reply for reply in self._replies if reply[2] not in streams]
 
     def _perform(self) -> None:
         """Do what the committed states ask for."""
@@ -314,7 +313,7 @@ class Loop:
         live.publish(self.now)
         if live.ended:
             self._finish(live)
-        elif snapshot_due(live.run, live.snapshot_at):
+        elif snapshot_due(live.run):
             self._snapshot(live)
 
     def lend(self, owner: Owner, workers: int) -> None:
@@ -331,10 +330,12 @@ class Loop:
         for waiter in live.waiters:
             waiter.resolve(partial(waiter.future.set_result, result))
 
-    def _lose(self, live: LiveRun, refusal: AppendRefused) -> None:
+    def lose(self, live: LiveRun, refusal: AppendRefused) -> None:
         """Somebody else owns the run now: stop touching it, and wait for what they make of it."""
         logger().warning("a run was taken over by another owner", reason=str(refusal))
-        for one in self.families.of(live):
+        family = self.families.of(live)
+        self._refuse_replies({one.run.stream for one in family}, refusal)
+        for one in family:
             self._drop(one)
             self.post(partial(self.ownership.following.follow_lost, one))  # in another turn
 
@@ -343,9 +344,8 @@ class Loop:
         happens would not notice it by a refused append."""
         for live in list(owner.runs.values()):
             row = self.store.run(live.run.run_id)
-            lost = row is not None and row.epoch > live.epoch and not live.pending
-            if row is not None and lost and self.holds(live):
-                self._lose(live, AppendRefused(row.stream, f"epoch {row.epoch} has begun"))
+            if row is not None and row.epoch > live.epoch and not live.pending:
+                self.lose(live, AppendRefused(row.stream, f"epoch {row.epoch} has begun"))
 
     def _give_run_up(self, live: LiveRun, error: Exception) -> None:
         """Something is wrong with this run alone; it can be recovered from the log."""
@@ -372,7 +372,6 @@ class Loop:
         self.grants.drop(live)
 
     def _snapshot(self, live: LiveRun) -> None:
-        live.snapshot_at = live.recorded
         try:
             save_snapshot(self.store, live.run)
         except LogUnavailable as error:  # a snapshot only saves time

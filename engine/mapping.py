@@ -146,7 +146,14 @@ class _Work:
     def _fail(self, i: int, error: BaseException) -> None:
         told = describe(error, self._retry)
         elapsed = time.monotonic() - self._began[i]
-        seconds = retry_in(self._retry, told.retryable, self._retries[i], elapsed, random.random())
+        seconds = retry_in(
+            self._retry,
+            told.retryable,
+            self._retries[i],
+            elapsed,
+            random.random(),
+            told.retry_after,
+        )
         if seconds is None:
             self._record(i, told)
             return

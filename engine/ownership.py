@@ -16,16 +16,15 @@ import msgspec
 
 from ..events.directory import RunRow, stream_of
 from ..events.errors import (
+    AppendRefused,
     EngineClosed,
-    LogCorrupt,
     LogError,
     LogUnavailable,
     RunConflict,
-    RunNotFound,
 )
 from ..events.machines import PipelineStatus
-from ..events.pipeline import PipelineSubmitted
-from ..events.upcasters import to_event
+from ..events.retention import not_here
+from ..events.store import InboxItem
 from ..projections.catchup import load_run
 from ..projections.run import Run
 from .core import commands as c
@@ -38,6 +37,7 @@ from .requests import (
     LEASE,
     Submission,
     Unfinished,
+    beginning_of,
     check_same,
     claim_by,
     is_signal,
@@ -103,12 +103,14 @@ class Ownership:
             return True
         row = self._store.run(submission.run_id)
         if row is None:
+            if self._store.archived(submission.run_id):
+                raise not_here(self._store, submission.run_id)
             return False
         if row.parent is not None:
             raise RunConflict(
                 f"run {row.run_id} is a step of run {row.parent}; choose another run_id"
             )
-        check_same(self._submitted(row), submission)
+        check_same(beginning_of(self._store, row.stream), submission)
         if live is not None:
             live.waiters.append(waiter)
         elif row.status.finished:
@@ -121,12 +123,6 @@ class Ownership:
             if row.status is PipelineStatus.STOPPED:
                 self._decide(live, c.Resume(), submission.actor)
         return True
-
-    def _submitted(self, row: RunRow) -> PipelineSubmitted:
-        event = to_event(next(self._store.read(row.stream)))
-        if not isinstance(event, PipelineSubmitted):
-            raise LogCorrupt(f"{row.stream} does not begin with PipelineSubmitted")
-        return event
 
     def tell(self, run: Run, waiter: Waiter) -> None:
         """Tell a waiter how a run has ended."""
@@ -222,7 +218,7 @@ class Ownership:
     ) -> None:
         row = self._store.run(run_id)
         if row is None:
-            raise RunNotFound(f"no run {run_id!r} in {self._store.location}")
+            raise not_here(self._store, run_id)
         run = load_run(self._store, run_id)
         self._loop.families.admit(run, command)
         if self.is_owned(row) or (row.status.active and isinstance(command, c.Signal)):
@@ -254,7 +250,7 @@ class Ownership:
             if live is not None:
                 live.waiters.append(waiter)
             elif row is None:
-                raise RunNotFound(f"no run {run_id!r} in {self._store.location}")
+                raise not_here(self._store, run_id)
             elif row.status.finished or row.status is PipelineStatus.STOPPED:
                 self.tell(load_run(self._store, run_id), waiter)
             else:
@@ -311,15 +307,24 @@ class Ownership:
             live = self._loop.runs.get(run_id)
             if live is None:
                 row = self._store.run(run_id)
-                if row is None or row.status.finished:
+                if row is None or (row.status.finished and not self._keeps(row.status, item)):
                     self._loop.taken.append(item.id)  # too late, whoever was to read it
                 continue
             try:
                 self._decide(live, read_control(item.command), item.actor)
+            except AppendRefused:
+                continue  # it is for the new owner
             except (c.Refused, msgspec.MsgspecError) as error:
+                if self._keeps(live.run.status, item):
+                    continue
                 logger().warning("a command was refused", run=live.run.run_id, reason=str(error))
             self._loop.taken.append(item.id)
             self._loop.touch(live)
+
+    @staticmethod
+    def _keeps(status: PipelineStatus, item: InboxItem) -> bool:
+        """A signal that came just before its run failed is there when that is resumed."""
+        return status is PipelineStatus.FAILED and is_signal(item.command)
 
     # -- the end -----------------------------------------------------------------------------
 

@@ -9,9 +9,11 @@ from pathlib import Path
 from ..events.arguments import instance
 from ..events.directory import RunRow
 from ..events.envelope import Envelope
-from ..events.errors import AmbiguousRun, RunNotFound
+from ..events.errors import AmbiguousRun
 from ..events.machines import PipelineStatus
+from ..events.retention import not_here, stubs
 from ..events.store import Backup
+from ..events.stub import RunArchived
 from ..projections.catchup import load_run
 from ..projections.progress import Progress, expected_durations, progress
 from ..projections.status import Report, report
@@ -63,6 +65,10 @@ class Queries(ABC):
         self._catch_up()
         return self._open().store.runs(name=name, statuses=statuses)
 
+    def archived(self, name: str | None = None) -> list[RunArchived]:
+        """The runs that have left the log, of a name or of any, in the order of their leaving."""
+        return list(stubs(self._open().store, name))
+
     def history(self, pipeline_id: str) -> list[Envelope]:
         """The recorded events of a run, in order. Raises RunNotFound."""
         row = self.find(pipeline_id)
@@ -101,7 +107,7 @@ class Queries(ABC):
 
         Raises:
             TypeError: It is no text.
-            RunNotFound: None.
+            RunNotFound: None; an ArchivedRun, if it is not here any more.
             AmbiguousRun: ``for_control``, and several active runs have this name.
         """
         store = self._open().store
@@ -116,10 +122,7 @@ class Queries(ABC):
         rows = store.runs(name=pipeline_id, roots=True, limit=1)
         rows = rows or store.runs(name=pipeline_id, limit=1)
         if not rows:
-            raise RunNotFound(
-                f"no run with the id or name {pipeline_id!r} in {store.location}; "
-                "'semantica-pipeline runs' lists what there is"
-            )
+            raise not_here(store, pipeline_id)
         if for_control:
             unfinished = [s for s in PipelineStatus if not s.finished and s != "stopped"]
             active = store.runs(name=pipeline_id, statuses=unfinished, roots=True, limit=20)

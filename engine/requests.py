@@ -11,10 +11,11 @@ from typing import Any
 import msgspec
 
 from ..events.definition import PipelineDefinition
-from ..events.errors import RunConflict
+from ..events.errors import LogCorrupt, RunConflict
 from ..events.pipeline import PipelineSubmitted
 from ..events.step import StepReused
-from ..events.store import Member
+from ..events.store import Member, Store
+from ..events.upcasters import to_event
 from ..projections.run import Run
 from .core.commands import Claim, Control, Signal
 from .failure import Answers
@@ -44,6 +45,14 @@ def check_same(before: PipelineSubmitted, submission: Submission) -> None:
             f"run {submission.run_id} exists with another {what}; choose another run_id, "
             "or give the same pipeline and data to join it"
         )
+
+
+def beginning_of(store: Store, stream: str) -> PipelineSubmitted:
+    """The first event of a run. Raises LogCorrupt."""
+    event = to_event(next(store.read(stream)))
+    if not isinstance(event, PipelineSubmitted):
+        raise LogCorrupt(f"{stream} does not begin with PipelineSubmitted")
+    return event
 
 
 class Unfinished(msgspec.Struct, frozen=True):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from .binding import Misfit, unknown
+from ..events.arguments import shown
+from .binding import FILLED, FILLS, Misfit, unknown
+from .kinds import did_you_mean, kind_of, members_of
 
 
 def read(
@@ -24,7 +28,8 @@ def read(
     misfits = [
         Misfit(
             "unknown_config",
-            f"{handler} takes no configuration {name!r}{unknown(name, tuple(fields))}",
+            f"{handler} takes no configuration {name!r}"
+            + (FILLS if name in FILLED else unknown(name, tuple(fields))),
         )
         for name in config
         if name not in fields
@@ -37,10 +42,36 @@ def read(
     if misfits:
         return {}, misfits
     try:
-        filled = msgspec.convert(config, schema)
+        filled = msgspec.convert({key: _plain(value) for key, value in config.items()}, schema)
     except msgspec.ValidationError as error:
-        problem, _, place = str(error).partition(" - at ")
-        key = place.strip("`").removeprefix("$.")
-        where = f"configuration {key!r}" if key else "configuration"
-        return {}, [Misfit("invalid_config", f"{handler} cannot take the {where}: {problem}")]
+        return {}, [
+            Misfit("invalid_config", f"{handler} cannot take {_problem(error, fields, config)}")
+        ]
     return msgspec.structs.asdict(filled), []
+
+
+def _plain(value: Any) -> Any:
+    """Paths as text: a configuration may hold them, and msgspec has no word for them."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, (list, tuple)):
+        return [os.fspath(one) if isinstance(one, os.PathLike) else one for one in value]
+    return value
+
+
+def _problem(
+    error: msgspec.ValidationError,
+    fields: Mapping[str, msgspec.structs.FieldInfo],
+    config: Mapping[str, Any],
+) -> str:
+    """What msgspec says, by the names and in the words of who wrote the configuration."""
+    problem, _, place = str(error).partition(" - at ")
+    found = re.match(r"`\$\.([^.\[`]+)(.*)`", place)
+    if found is None or found[1] not in fields:
+        return f"its configuration: {problem}"
+    key, inside = found[1], found[2]
+    hint = fields[key].type
+    nested = (
+        f" ({problem} at {key}{inside})" if inside else did_you_mean(config[key], members_of(hint))
+    )
+    return f"{key}={shown(config[key])}: it should be {kind_of(hint)}{nested}"

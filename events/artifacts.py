@@ -6,12 +6,14 @@ something that is not there. Reading checks the digest again: damage is found wh
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import stat
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -41,6 +43,34 @@ class Artifacts(Protocol):
         ...
 
 
+class ArtifactKeeper(Artifacts, Protocol):
+    """Those of a log, from which some may be removed again."""
+
+    def digests(self) -> Iterator[str]:
+        """The digests of all there are, in no order."""
+        ...
+
+    def touch(self, digest: str) -> bool:
+        """Have it count as put just now; False if it is not there."""
+        ...
+
+    def discard(self, digest: str, before: int) -> int:
+        """Remove it, unless it was put or touched since ``before`` (ns, UTC).
+
+        Returns:
+            Its bytes, 0 if it stays or is not there.
+        """
+        ...
+
+    def size(self, digest: str, before: int) -> int:
+        """As :meth:`discard`, but removes nothing."""
+        ...
+
+    def clear(self, before: int) -> None:
+        """Remove what died half written before then (ns, UTC)."""
+        ...
+
+
 class MemoryArtifacts:
     """Artifacts of a log in memory."""
 
@@ -48,10 +78,14 @@ class MemoryArtifacts:
 
     def __init__(self) -> None:
         self._data: dict[str, bytes] = {}
+        self._put_at: dict[str, int] = {}
+        self._lock = threading.Lock()
 
     def put(self, data: bytes) -> str:
         digest = digest_of(data)
-        self._data[digest] = data
+        with self._lock:
+            self._data[digest] = data
+            self._put_at[digest] = time.time_ns()
         return digest
 
     def get(self, digest: str) -> bytes:
@@ -59,6 +93,30 @@ class MemoryArtifacts:
             return self._data[digest]
         except KeyError:
             raise LogCorrupt(f"artifact {digest} is missing from the log in memory") from None
+
+    def digests(self) -> Iterator[str]:
+        return iter(list(self._data))
+
+    def touch(self, digest: str) -> bool:
+        with self._lock:
+            if digest in self._data:
+                self._put_at[digest] = time.time_ns()
+            return digest in self._data
+
+    def discard(self, digest: str, before: int) -> int:
+        with self._lock:
+            size = self.size(digest, before)
+            if size:
+                del self._data[digest], self._put_at[digest]
+            return size
+
+    def size(self, digest: str, before: int) -> int:
+        if self._put_at.get(digest, before) >= before:
+            return 0
+        return len(self._data[digest])
+
+    def clear(self, before: int) -> None:
+        """Nothing is ever half written."""
 
 
 class FileArtifacts:
@@ -90,12 +148,9 @@ class FileArtifacts:
         path = self._path(digest)
         try:
             self._make_folder(path.parent)
-            if not path.exists():
+            # Named before by an event, or left by a crash; either way it must be on disk now.
+            if not self.touch(digest):
                 self._write(path, data)
-            elif self._sync:
-                # Named before by an event, or left by a crash; either way it must be on disk now.
-                sync_path(path)
-                sync_path(path.parent)
         except OSError as error:
             raise LogUnavailable(
                 f"cannot write an artifact of {len(data)} bytes to {self.folder}: "
@@ -116,8 +171,55 @@ class FileArtifacts:
             raise LogCorrupt(f"artifact {path} is damaged: its content has another digest")
         return data
 
+    def touch(self, digest: str) -> bool:
+        path = self._path(digest)
+        try:
+            with self._alone(fcntl.LOCK_SH):
+                os.utime(path)
+            if self._sync:
+                sync_path(path)
+                sync_path(path.parent)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def discard(self, digest: str, before: int) -> int:
+        path = self._path(digest)
+        try:
+            with self._alone(fcntl.LOCK_EX):
+                size = self.size(digest, before)
+                if size:
+                    path.unlink()
+                return size
+        except FileNotFoundError:  # somebody else was faster
+            return 0
+        except OSError as error:
+            raise LogUnavailable(f"cannot remove artifact {path}: {error.strerror}") from error
+
+    def size(self, digest: str, before: int) -> int:
+        try:
+            found = self._path(digest).stat()
+        except FileNotFoundError:
+            return 0
+        return found.st_size if found.st_mtime_ns < before else 0
+
+    def clear(self, before: int) -> None:
+        for path in self.folder.glob("[0-9a-f][0-9a-f]/.*"):
+            with suppress(FileNotFoundError):  # it was being written, and has its name now
+                if path.stat().st_mtime_ns < before:
+                    path.unlink()
+
+    @contextmanager
+    def _alone(self, kind: int) -> Iterator[None]:
+        """Who touches a file and who removes it, in any process, exclude one another."""
+        descriptor = os.open(self.folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, kind)
+            yield
+        finally:
+            os.close(descriptor)
+
     def digests(self) -> Iterator[str]:
-        """The digests of all artifacts there are, in no order."""
         for path in self.folder.glob("[0-9a-f][0-9a-f]/*"):
             if not path.name.startswith("."):  # being written, or left by a crash
                 yield path.parent.name + path.name

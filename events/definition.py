@@ -28,7 +28,8 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         strategy: Growth of the delay.
         initial_delay: Delay before the first retry, in seconds.
         backoff_factor: Growth: a factor (exponential) or an increment (linear).
-        max_delay: Upper bound of a delay, in seconds.
+        max_delay: Upper bound of a delay, in seconds, unless the error asks for more: by its
+            attribute ``retry_after``, a number of seconds, as a server does by Retry-After.
         jitter: Share of the delay that is drawn at random, 0 (exact) to 1.
         retryable_errors: A list: only these exception types are retried. Classes, or their
             ``module:qualname``; without a module, built-in ones. None leaves it to the

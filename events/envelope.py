@@ -67,6 +67,13 @@ def chain(
     return blake2b(b"%b%b\n%b" % (previous, head, event.payload), digest_size=32).digest()
 
 
+def follows(previous: bytes, envelope: Envelope) -> bool:
+    """Whether an envelope's digest is that of its content after the digest ``previous``."""
+    e = envelope
+    event = NewEvent(e.type, e.schema, e.payload, e.encoding)
+    return chain(previous, e.stream, e.version, e.at, e.actor, e.epoch, event) == e.digest
+
+
 def first_break(envelopes: Iterable[Envelope]) -> tuple[int, str] | None:
     """Check one stream from its start.
 
@@ -77,17 +84,7 @@ def first_break(envelopes: Iterable[Envelope]) -> tuple[int, str] | None:
     for envelope in envelopes:
         if envelope.version != expected:
             return expected, f"version {expected} is missing, {envelope.version} follows"
-        event = NewEvent(envelope.type, envelope.schema, envelope.payload, envelope.encoding)
-        digest = chain(
-            previous,
-            envelope.stream,
-            envelope.version,
-            envelope.at,
-            envelope.actor,
-            envelope.epoch,
-            event,
-        )
-        if digest != envelope.digest:
+        if not follows(previous, envelope):
             return expected, f"the digest of version {expected} does not match its content"
-        previous, expected = digest, expected + 1
+        previous, expected = envelope.digest, expected + 1
     return None

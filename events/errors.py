@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from .arguments import shown
+
 if TYPE_CHECKING:
     from .values import ErrorInfo
 
@@ -87,7 +89,7 @@ class PipelineValidationError(PipelineError):
     def __init__(self, pipeline: str, errors: Iterable[str]) -> None:
         self.errors = list(errors)
         listing = "\n".join(f"  - {error}" for error in self.errors)
-        super().__init__(f"pipeline {pipeline!r} is not valid:\n{listing}")
+        super().__init__(f"pipeline {shown(pipeline)} is not valid:\n{listing}")
 
 
 class SerializationError(PipelineError):
@@ -111,6 +113,10 @@ class ConfigurationError(PipelineError):
 
 class RunNotFound(PipelineError):
     """No run has this id or name in the log."""
+
+
+class ArchivedRun(RunNotFound):
+    """The run is not in this log any more: it was archived, or discarded."""
 
 
 class RunConflict(PipelineError):

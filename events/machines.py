@@ -16,6 +16,7 @@ of an event; the table below is the only place that says what may happen. Whoeve
   again, as does a lost owner, which interrupts it.
 * A **rollback** undoes completed steps, one by one, the last one first. It cannot be paused, and
   after an undo that failed it only goes on undoing.
+* A finished run may be **archived**: its events leave the log, and a stub stays in another stream.
 * A step can be a **pipeline**: it is SUSPENDED while a run of its own goes on, and woken by that
   run's end. When the step is to be undone, that run, however it ended, is rolled back.
 * An **allocation** is REQUESTED, then HELD, then RELEASED; a **resource** is there or is not.
@@ -105,6 +106,8 @@ _ACTIVE = frozenset({_P.RUNNING, _P.PAUSING, _P.STOPPING, _P.CANCELLING, _P.ROLL
 
 NEW = "new"
 """The state before the first event of a stream."""
+ARCHIVED = "archived"
+"""The state of a run whose events have left the log; nothing can follow."""
 
 
 class Row(NamedTuple):
@@ -223,6 +226,14 @@ RESOURCE_ROWS: tuple[Row, ...] = (
     Row((_R.REGISTERED,), "ResourceRemoved", _R.REMOVED),
 )
 
+ARCHIVE_ROWS: tuple[Row, ...] = (
+    Row(
+        (_P.COMPLETED, _P.FAILED, _P.CANCELLED, _P.ROLLED_BACK, _P.ROLLBACK_FAILED),
+        "RunArchived",
+        ARCHIVED,
+    ),
+)
+
 Table = Mapping[tuple[str, str], str]
 """``(state, event type) -> next state``; a pair that is not in it is refused."""
 
@@ -267,6 +278,12 @@ def resource_machine() -> Machine:
     return build_machine("resource", [NEW, *_R], NEW, RESOURCE_ROWS)
 
 
+def archive_machine() -> Machine:
+    """The machine of what becomes of a finished run."""
+    states = [*ARCHIVE_ROWS[0].sources, ARCHIVED]
+    return build_machine("archive", states, ARCHIVE_ROWS[0].sources[0], ARCHIVE_ROWS)
+
+
 def compile_table(machine: Machine) -> Table:
     """Flatten a machine to a dict.
 
@@ -296,3 +313,4 @@ ALLOCATION_TABLE: Mapping[tuple[str, str], AllocationStatus] = {
 RESOURCE_TABLE: Mapping[tuple[str, str], ResourceStatus] = {
     key: ResourceStatus(dest) for key, dest in compile_table(resource_machine()).items()
 }
+ARCHIVE_TABLE: Table = compile_table(archive_machine())

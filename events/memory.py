@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import threading
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -14,6 +17,7 @@ from .envelope import GENESIS, Envelope, NewEvent, chain
 from .errors import AppendRefused, LogError
 from .machines import PipelineStatus
 from .store import Backup, Batch, InboxItem, Member, Snapshot
+from .stub import ARCHIVE
 
 
 class MemoryStore:
@@ -31,6 +35,7 @@ class MemoryStore:
         self._members: dict[str, Member] = {}
         self._snapshots: dict[str, Snapshot] = {}
         self._cached: dict[str, Envelope] = {}
+        self._archived: dict[str, Envelope] = {}
 
     def append(
         self, batches: Sequence[Batch], *, taken: Sequence[int] = ()
@@ -41,22 +46,26 @@ class MemoryStore:
             recorded: list[Envelope] = []
             answers = in_turn(
                 batches,
-                lambda stream: self._head(stream)[:2],
+                lambda stream: None if stream in self._archived else self._head(stream)[:2],
                 lambda batch: self._prepare(batch, heads, directory, recorded),
             )
             # Nothing can fail from here on: all of it becomes visible together.
             for envelope in recorded:
-                self._log.append(envelope)
-                self._streams.setdefault(envelope.stream, []).append(envelope)
-                if envelope.type == "StepCompleted" and b'"cache":' in envelope.payload:
-                    key = msgspec.json.decode(envelope.payload).get("cache")
-                    self._cached[key] = envelope
+                self._keep(envelope)
             self._directory.update(directory)
             refused = {answer.stream for answer in answers if answer}
             for item in taken:
                 if item in self._inbox and self._inbox[item].stream not in refused:
                     del self._inbox[item]
             return answers
+
+    def _keep(self, envelope: Envelope) -> None:
+        self._log.append(envelope)
+        self._streams.setdefault(envelope.stream, []).append(envelope)
+        if envelope.type == "StepCompleted" and b'"cache":' in envelope.payload:
+            self._cached[msgspec.json.decode(envelope.payload).get("cache")] = envelope
+        elif envelope.stream == ARCHIVE:
+            self._archived[stream_of(msgspec.json.decode(envelope.payload)["run"])] = envelope
 
     def _prepare(
         self,
@@ -76,7 +85,7 @@ class MemoryStore:
                 directory[batch.stream] = row
             recorded.append(
                 Envelope(
-                    position=len(self._log) + len(recorded) + 1,
+                    position=self._last_position() + len(recorded) + 1,
                     stream=batch.stream,
                     version=version,
                     type=event.type,
@@ -91,11 +100,12 @@ class MemoryStore:
             )
         heads[batch.stream] = (version, batch.epoch, digest)
 
+    def _last_position(self) -> int:
+        return self._log[-1].position if self._log else 0
+
     def _head(self, stream: str) -> tuple[int, int, bytes]:
-        events = self._streams.get(stream)
-        if not events:
-            return 0, 0, GENESIS
-        return events[-1].version, events[-1].epoch, events[-1].digest
+        head = self.head(stream)
+        return (head.version, head.epoch, head.digest) if head else (0, 0, GENESIS)
 
     def read(self, stream: str, after: int = 0) -> Iterator[Envelope]:
         with self._lock:
@@ -103,10 +113,17 @@ class MemoryStore:
 
     def read_all(self, after: int = 0) -> Iterator[Envelope]:
         with self._lock:
-            return iter(self._log[after:])
+            return iter(self._log[bisect_right(self._log, after, key=lambda e: e.position) :])
+
+    def head(self, stream: str) -> Envelope | None:
+        events = self._streams.get(stream)
+        return events[-1] if events else None
 
     def cached(self, key: str) -> Envelope | None:
         return self._cached.get(key)
+
+    def archived(self, run_id: str) -> Envelope | None:
+        return self._archived.get(stream_of(run_id))
 
     def run(self, run_id: str) -> RunRow | None:
         return self._directory.get(stream_of(run_id))
@@ -182,6 +199,32 @@ class MemoryStore:
     def load_snapshot(self, stream: str) -> Snapshot | None:
         return self._snapshots.get(stream)
 
+    def retire(self, head: Envelope, stub: Batch) -> AppendRefused | None:
+        with self._lock:
+            if self.head(head.stream) != head:
+                return AppendRefused(head.stream, f"it is not at version {head.version} any more")
+            (refusal,) = self.append([stub])
+            if refusal is None:
+                self._log = [e for e in self._log if e.stream != head.stream]
+                self._inbox = {k: i for k, i in self._inbox.items() if i.stream != head.stream}
+                self._cached = {k: e for k, e in self._cached.items() if e.stream != head.stream}
+                for derived in (self._streams, self._directory, self._snapshots):
+                    derived.pop(head.stream, None)
+            return refusal
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        with self._lock:
+            yield
+
+    def compact(self) -> int:
+        return 0  # memory is given back at once
+
+    @contextmanager
+    def inspect(self) -> Iterator[MemoryInspection]:
+        with self._lock:
+            yield MemoryInspection(list(self._log), list(self._directory.values()))
+
     def backup(self, path: Path) -> Backup:
         raise LogError("a log in memory cannot be backed up; execute on a log in a file")
 
@@ -189,15 +232,31 @@ class MemoryStore:
         """Nothing to release."""
 
 
+class MemoryInspection(NamedTuple):
+    """See :class:`~semantica.pipeline.events.verify.Inspection`."""
+
+    log: Sequence[Envelope]
+    directory: Sequence[RunRow]
+
+    def file(self) -> Iterator[Any]:
+        return iter(())
+
+    def events(self) -> Iterator[Envelope]:
+        return iter(self.log)
+
+    def rows(self) -> Iterator[RunRow]:
+        return iter(self.directory)
+
+
 def in_turn(
     batches: Sequence[Batch],
-    head: Callable[[str], tuple[int, int]],
+    head: Callable[[str], tuple[int, int] | None],
     append: Callable[[Batch], None],
 ) -> list[AppendRefused | None]:
     """Append the batches that may be, in their order.
 
     Args:
-        head: Version and epoch of a stream.
+        head: Version and epoch of a stream; None: it was archived.
     """
     refused = _refused(batches, head)
     for batch in batches:
@@ -207,10 +266,10 @@ def in_turn(
 
 
 def _refused(
-    batches: Sequence[Batch], head: Callable[[str], tuple[int, int]]
+    batches: Sequence[Batch], head: Callable[[str], tuple[int, int] | None]
 ) -> dict[str, AppendRefused]:
     """The streams that may not be written: one whose batch is refused, and those of its unit."""
-    heads: dict[str, tuple[int, int]] = {}
+    heads: dict[str, tuple[int, int] | None] = {}
     units: dict[str, dict[str, None]] = {}
     refused: dict[str, AppendRefused] = {}
     for batch in batches:
@@ -218,10 +277,12 @@ def _refused(
         units.setdefault(batch.unit or stream, {})[stream] = None
         if stream not in heads:
             heads[stream] = head(stream)
-        refusal = refuse(batch, *heads[stream])
+        known = heads[stream]
+        refusal = refuse(batch, *known) if known else AppendRefused(stream, "it was archived")
         if refusal is not None:
             refused.setdefault(stream, refusal)
-        heads[stream] = heads[stream][0] + len(batch.events), batch.epoch
+        if known is not None:
+            heads[stream] = known[0] + len(batch.events), batch.epoch
     for streams in units.values():
         reason = next((refused[stream].reason for stream in streams if stream in refused), None)
         if reason is not None:

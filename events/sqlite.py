@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .artifacts import FileArtifacts
-from .directory import RunRow, advance, concerns
+from .directory import RunRow, advance, concerns, stream_of
 from .envelope import GENESIS, Envelope, NewEvent, chain
 from .errors import AppendRefused
 from .machines import PipelineStatus
@@ -18,6 +19,9 @@ from .sqlite_connection import Connection, Durability, beside
 from .sqlite_file import LifeLock
 from .sqlite_rows import ENVELOPE, ROW, to_envelope, to_row, write_row
 from .store import Backup, Batch, InboxItem, Member, Snapshot
+
+if TYPE_CHECKING:
+    from .verify import Inspection
 
 BUSY_TIMEOUT = 5.0
 """Seconds to wait for somebody else's transaction (a person with a shell)."""
@@ -62,16 +66,7 @@ class SqliteStore:
         self, batches: Sequence[Batch], *, taken: Sequence[int] = ()
     ) -> list[AppendRefused | None]:
         with self._writing() as connection:
-            heads: dict[str, tuple[int, int, bytes]] = {}
-
-            def head(stream: str) -> tuple[int, int]:
-                heads[stream] = self._head(connection, stream)
-                return heads[stream][:2]
-
-            def append(batch: Batch) -> None:
-                heads[batch.stream] = self._append(connection, batch, heads[batch.stream])
-
-            answers = in_turn(batches, head, append)
+            answers = self._append_all(connection, batches)
             refused = [answer.stream for answer in answers if answer]
             kept = ", ".join("?" * len(refused))
             connection.executemany(
@@ -79,6 +74,21 @@ class SqliteStore:
                 [(item, *refused) for item in taken],
             )
             return answers
+
+    def _append_all(
+        self, connection: sqlite3.Connection, batches: Sequence[Batch]
+    ) -> list[AppendRefused | None]:
+        heads: dict[str, tuple[int, int, bytes]] = {}
+
+        def head(stream: str) -> tuple[int, int] | None:
+            heads[stream] = found = self._head(connection, stream)
+            left = not found[0] and self._archived(connection, stream)
+            return None if left else found[:2]
+
+        def append(batch: Batch) -> None:
+            heads[batch.stream] = self._append(connection, batch, heads[batch.stream])
+
+        return in_turn(batches, head, append)
 
     @staticmethod
     def _head(connection: sqlite3.Connection, stream: str) -> tuple[int, int, bytes]:
@@ -148,11 +158,19 @@ class SqliteStore:
         while True:
             with self._reading() as connection:
                 rows = connection.execute(query, (*fixed, after)).fetchall()
-            for row in rows:
-                yield to_envelope(row)
+                page = [to_envelope(row) for row in rows]
+            yield from page
             if len(rows) < _PAGE:
                 return
             after = rows[-1][key]
+
+    def head(self, stream: str) -> Envelope | None:
+        with self._reading() as connection:
+            found = connection.execute(
+                f"SELECT {ENVELOPE} FROM events WHERE stream = ? ORDER BY version DESC LIMIT 1",
+                (stream,),
+            ).fetchone()
+        return to_envelope(found) if found else None
 
     def cached(self, key: str) -> Envelope | None:
         with self._reading() as connection:
@@ -162,6 +180,19 @@ class SqliteStore:
                 "AND json_extract(payload, '$.cache') = ? ORDER BY position DESC LIMIT 1",
                 (key,),
             ).fetchone()
+            return to_envelope(found) if found else None
+
+    def archived(self, run_id: str) -> Envelope | None:
+        with self._reading() as connection:
+            return self._archived(connection, stream_of(run_id))
+
+    @staticmethod
+    def _archived(connection: sqlite3.Connection, stream: str) -> Envelope | None:
+        found = connection.execute(
+            f"SELECT {ENVELOPE} FROM events WHERE type = 'RunArchived' "
+            "AND 'run/' || json_extract(payload, '$.run') = ?",
+            (stream,),
+        ).fetchone()
         return to_envelope(found) if found else None
 
     # -- directory ---------------------------------------------------------------------------
@@ -307,6 +338,31 @@ class SqliteStore:
                 "SELECT version, fold, data FROM snapshots WHERE stream = ?", (stream,)
             ).fetchone()
         return Snapshot(*found) if found else None
+
+    def retire(self, head: Envelope, stub: Batch) -> AppendRefused | None:
+        with self._writing() as connection:
+            if self.head(head.stream) != head:
+                return AppendRefused(head.stream, f"it is not at version {head.version} any more")
+            (refusal,) = self._append_all(connection, [stub])
+            if refusal is None:
+                for table in ("events", "snapshots", "inbox"):
+                    connection.execute(f"DELETE FROM {table} WHERE stream = ?", (head.stream,))
+                run_id = head.stream.partition("/")[2]
+                connection.execute("DELETE FROM directory WHERE run_id = ?", (run_id,))
+            return refusal
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        with self._writing():
+            yield
+
+    def compact(self) -> int:
+        return self._connection.compact()
+
+    def inspect(self) -> AbstractContextManager[Inspection]:
+        from .sqlite_inspection import inspection
+
+        return inspection(self._connection)
 
     def backup(self, path: Path) -> Backup:
         from .sqlite_backup import back_up

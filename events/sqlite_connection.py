@@ -17,7 +17,7 @@ Durability = Literal["full", "normal", "off"]
 """What an acknowledged event survives. ``full``: power loss. ``normal``: a killed process; power
 loss may take the newest events, never the file. ``off``: a killed process only."""
 
-SCHEMA = 4
+SCHEMA = 6
 """The schema that this version works with: as many migrations have been applied."""
 CHECKPOINT_BYTES = 8 * 2**20
 """Length of the write-ahead log at which it is carried over into the database."""
@@ -170,6 +170,23 @@ class Connection:
                 connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
             connection.execute(f"PRAGMA busy_timeout = {self._timeout * 1000:.0f}")
 
+    def compact(self) -> int:
+        """Write the file anew without what was removed (https://sqlite.org/lang_vacuum.html).
+
+        One transaction: killed within it, the file is what it was. It needs the file's size once
+        more on the disk.
+
+        Returns:
+            Bytes by which the database is smaller.
+        """
+        with self.reading() as connection, self._commit_lock:
+            before = _pages(connection)
+            connection.execute("VACUUM")
+            # Where somebody reads just now, the file itself shrinks with a later one.
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            (size,) = connection.execute("PRAGMA page_size").fetchone()
+            return int((before - _pages(connection)) * size)
+
     @property
     def closed(self) -> bool:
         """Closed, or of another process: a child must not touch its parent's connection."""
@@ -191,3 +208,7 @@ class Connection:
 def beside(path: Path, suffix: str) -> Path:
     """The companion of a log with that suffix."""
     return path.with_name(path.name + suffix)
+
+
+def _pages(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA page_count").fetchone()[0])

@@ -22,6 +22,8 @@ NETWORK = frozenset(
 )
 """File systems whose locks do not exclude other machines."""
 _ESCAPED = re.compile(r"\\([0-7]{3})")  # blanks and backslashes in /proc/self/mountinfo
+SMALLEST = 512
+"""Bytes of the smallest database that there can be (https://sqlite.org/fileformat.html)."""
 REPORT_AFTER = 5.0
 """Seconds of waiting for another process's commit after which it is named in the log."""
 
@@ -50,6 +52,11 @@ def prepare(path: Path) -> bool:
         sync_path(path.parent)
     except FileExistsError:
         if path.is_file():
+            if 0 < path.stat().st_size < SMALLEST:  # SQLite would take it for a new database
+                raise NotALog(
+                    f"{path} is not a SQLite database, or only the beginning of one; choose "
+                    "another --log or move it away"
+                ) from None
             return False
         at_fault = path if path.exists() else path.parent
         expected = "file" if at_fault is path else "folder"
@@ -112,7 +119,8 @@ def explain(path: str, error: sqlite3.Error) -> LogError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_NOTADB:
         return NotALog(f"{path} is not a SQLite database; choose another --log or move it away")
-    if code == sqlite3.SQLITE_CORRUPT:
+    unreadable = "decode to UTF-8" in str(error) or "malformed JSON" in str(error)
+    if code == sqlite3.SQLITE_CORRUPT or unreadable:
         return LogCorrupt(
             f"{path} is damaged ({error}); restore a backup, or save what is readable with "
             f"'sqlite3 {path} .recover'"

@@ -8,7 +8,6 @@ from typing import Any
 
 from .directory import RunRow
 from .envelope import Envelope
-from .errors import LogCorrupt
 from .machines import PipelineStatus
 
 ENVELOPE = "position, stream, version, type, schema, at, actor, epoch, encoding, payload, digest"
@@ -19,13 +18,10 @@ _STATUSES = frozenset(PipelineStatus)
 
 
 def to_envelope(found: Sequence[Any]) -> Envelope:
-    """The envelope in a row of the columns ``ENVELOPE``. Raises LogCorrupt if it is none."""
+    """The envelope in a row of the columns ``ENVELOPE``. If it is none, sqlite3.DatabaseError."""
     position, stream, version, kind, schema, at, actor, epoch, encoding, payload, digest = found
     if not isinstance(payload, str | bytes):  # the column refuses it: the file was written badly
-        raise LogCorrupt(
-            f"the event at position {position} of the log, {stream} {version}, has no payload: "
-            "the file is damaged; restore a backup"
-        )
+        raise _damaged(f"the event at position {position} has no payload")
     return Envelope(
         position,
         stream,
@@ -42,14 +38,17 @@ def to_envelope(found: Sequence[Any]) -> Envelope:
 
 
 def to_row(found: Sequence[Any]) -> RunRow:
-    """The run in a row of the columns ``ROW``. Raises LogCorrupt if it is none."""
+    """The run in a row of the columns ``ROW``. If it is none, sqlite3.DatabaseError."""
     run_id, name, status, *rest = found
     if status not in _STATUSES:
-        raise LogCorrupt(
-            f"the directory says that run {run_id} is {status!r}, which is nothing a run can be: "
-            "the file is damaged; restore a backup"
-        )
+        raise _damaged(f"run {run_id} is {status!r}, which no run can be")
     return RunRow(run_id, name, PipelineStatus(status), *rest)
+
+
+def _damaged(said: str) -> sqlite3.DatabaseError:
+    error = sqlite3.DatabaseError(said)
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
 
 
 def write_row(connection: sqlite3.Connection, row: RunRow) -> None:

@@ -101,6 +101,15 @@ def m005_parents(db: Database) -> None:
     _create_views(db)
 
 
+@migrations()
+def m006_archive(db: Database) -> None:
+    """Runs that were archived are found by their stream."""
+    db.execute(
+        "CREATE INDEX archived ON events ('run/' || json_extract(payload, '$.run')) "
+        "WHERE type = 'RunArchived'"
+    )
+
+
 def _create_views(db: Database) -> None:
     for name, query in VIEWS.items():
         db.create_view(name, query, replace=True)

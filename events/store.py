@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from .artifacts import Artifacts
+from .artifacts import ArtifactKeeper
 from .directory import RunRow
 from .envelope import Envelope, NewEvent
 from .errors import AppendRefused
 from .machines import PipelineStatus
+
+if TYPE_CHECKING:
+    from .verify import Inspection
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -86,7 +90,7 @@ class Store(Protocol):
     """How the log is named to people and in ``--log``."""
 
     @property
-    def artifacts(self) -> Artifacts:
+    def artifacts(self) -> ArtifactKeeper:
         """Where large values are kept."""
         ...
 
@@ -96,8 +100,8 @@ class Store(Protocol):
         """Append in one durable transaction, and remove the inbox items ``taken`` with it, but
         for those of a stream whose batch is refused: they are for its new owner.
 
-        A batch whose stream has another version or a higher epoch is left out, with those of its
-        unit, and its refusal returned in its place; the others are recorded.
+        A batch whose stream has another version or a higher epoch, or was archived, is left out,
+        with those of its unit, and its refusal returned in its place; the others are recorded.
         """
         ...
 
@@ -109,8 +113,16 @@ class Store(Protocol):
         """Events of all streams after a position, in order, in bounded memory."""
         ...
 
+    def head(self, stream: str) -> Envelope | None:
+        """The newest event of a stream."""
+        ...
+
     def cached(self, key: str) -> Envelope | None:
         """The newest StepCompleted whose work is known by a cache key."""
+        ...
+
+    def archived(self, run_id: str) -> Envelope | None:
+        """The RunArchived of a run whose events are not here any more."""
         ...
 
     def run(self, run_id: str) -> RunRow | None:
@@ -168,6 +180,32 @@ class Store(Protocol):
 
     def load_snapshot(self, stream: str) -> Snapshot | None:
         """The newest snapshot of a stream."""
+        ...
+
+    def retire(self, head: Envelope, stub: Batch) -> AppendRefused | None:
+        """In one durable transaction append ``stub`` and remove the stream whose newest event is
+        ``head``: its events, its row in the directory, its snapshot and what is in its inbox. From
+        then on no event of that stream is accepted. Positions are never given twice.
+
+        Returns:
+            Why nothing was changed: one of the two streams is at another version.
+        """
+        ...
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Until the end of the block nobody else can append."""
+        ...
+
+    def compact(self) -> int:
+        """Give the space of what was removed back to the file system; appends wait meanwhile.
+
+        Returns:
+            Bytes by which the log is smaller.
+        """
+        ...
+
+    def inspect(self) -> AbstractContextManager[Inspection]:
+        """The log as it is stored now, for a :class:`Verification`; others go on appending."""
         ...
 
     def backup(self, path: Path) -> Backup:

@@ -14,6 +14,7 @@ import msgspec
 from . import pipeline, resource, step
 from .envelope import Envelope, NewEvent
 from .errors import LogCorrupt, UnknownEvent
+from .stub import RunArchived
 
 PipelineEvent = (
     pipeline.PipelineSubmitted
@@ -78,7 +79,12 @@ PoolEvent = (
 
 EVENT_TYPES: Mapping[str, type[Any]] = {
     kind.__name__: kind
-    for kind in (*PipelineEvent.__args__, *StepEvent.__args__, *PoolEvent.__args__)
+    for kind in (
+        *PipelineEvent.__args__,
+        *StepEvent.__args__,
+        *PoolEvent.__args__,
+        RunArchived,
+    )
 }
 SCHEMAS: Mapping[str, int] = {}
 """Present schema of the types that have left schema 1."""
@@ -91,14 +97,14 @@ _encode = msgspec.json.Encoder().encode
 _decoders = {name: msgspec.json.Decoder(kind) for name, kind in EVENT_TYPES.items()}
 
 
-def to_new(event: Event | PoolEvent) -> NewEvent:
+def to_new(event: Event | PoolEvent | RunArchived) -> NewEvent:
     """The event in the form that is appended."""
     name = type(event).__name__
     return NewEvent(name, SCHEMAS.get(name, 1), _encode(event))
 
 
 def to_event(envelope: Envelope) -> Any:
-    """The event of a recorded envelope: an ``Event`` of a run, or a ``PoolEvent``.
+    """The event of an envelope: an ``Event`` of a run, a ``PoolEvent`` or a ``RunArchived``.
 
     Raises:
         UnknownEvent: A type or schema that only a newer version of this library knows.

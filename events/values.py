@@ -33,6 +33,7 @@ class ErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True):
         traceback: As Python prints it, the chain of causes included.
         causes: ``type: message`` of what led to it, nearest first.
         path: Of a step that is a pipeline: the step in it that failed, and so on inwards.
+        retry_after: Seconds before which another attempt is of no use, where the error says so.
     """
 
     type: str
@@ -43,6 +44,7 @@ class ErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     traceback: str | None = None
     causes: tuple[str, ...] = ()
     path: tuple[str, ...] = ()
+    retry_after: float | None = None
 
     def __str__(self) -> str:
         where = f"{' > '.join(self.path)}: " if self.path else ""

@@ -9,16 +9,21 @@ import msgspec
 from ..events.codec import text_of
 from ..events.definition import PipelineDefinition
 from ..events.directory import stream_of
-from ..events.errors import LogCorrupt, RunNotFound
+from ..events.errors import LogCorrupt
 from ..events.pipeline import PipelineSubmitted
+from ..events.retention import not_here
 from ..events.store import Snapshot, Store
 from ..events.upcasters import to_event
 from .run import FOLD, Run
 from .state import RunState
 
 SNAPSHOT_EVENTS = 10_000
-"""Fewest events between two snapshots. A snapshot is as large as the run has steps, so that many
-events lie between as well: its cost per event stays constant."""
+"""Fewest events between two snapshots."""
+SNAPSHOT_BYTES = 512
+"""Bytes of a snapshot for which one more event must have come: a snapshot grows with the run's
+steps and items, so the larger the last one was, the later the next. All snapshots of a run together
+write at most so many bytes an event (which takes some 280 itself), and what is folded after one is
+in proportion to it."""
 
 _definition = msgspec.json.Decoder(PipelineDefinition)
 
@@ -36,7 +41,7 @@ def load_run(store: Store, run_id: str, *, snapshots: bool = True, until: int | 
     stream = stream_of(run_id)
     first = next(store.read(stream), None)
     if first is None:
-        raise RunNotFound(f"no run {run_id!r} in {store.location}; 'runs' lists what there is")
+        raise not_here(store, run_id)
     submitted = to_event(first)
     if not isinstance(submitted, PipelineSubmitted):
         raise LogCorrupt(f"{stream} does not begin with PipelineSubmitted but with {first.type}")
@@ -62,14 +67,16 @@ def _newest(store: Store, run_id: str, definition: PipelineDefinition, until: in
     return Run(run_id, definition)
 
 
-def snapshot_due(run: Run, last: int) -> bool:
-    """Whether a run has moved far enough since the snapshot at version ``last``."""
-    return run.state.version - last >= max(SNAPSHOT_EVENTS, len(run.state.steps))
+def snapshot_due(run: Run) -> bool:
+    """Whether a run has moved far enough since its newest snapshot."""
+    version, size = run.saved
+    return run.state.version - version >= max(SNAPSHOT_EVENTS, size // SNAPSHOT_BYTES)
 
 
 def save_snapshot(store: Store, run: Run) -> None:
     """Keep the run's present state. It must be the state of committed events."""
     snapshot = Snapshot(version=run.state.version, fold=FOLD, data=take_snapshot(run))
+    run.saved = (snapshot.version, len(snapshot.data))  # also if it fails: not at every turn again
     store.save_snapshot(run.stream, snapshot)
 
 
@@ -85,4 +92,5 @@ def from_snapshot(run_id: str, definition: PipelineDefinition, data: bytes) -> R
     """The run as it was when the snapshot was taken."""
     run = Run(run_id, definition)
     run.state = _state_decoder.decode(data)
+    run.saved = (run.state.version, len(data))
     return run

@@ -103,12 +103,14 @@ def _remaining(
         return elapsed / state.completed * state.unfinished if state.completed else None
     spent = left = 0.0
     usual = sum(expected.values()) / len(expected)
-    for definition, step in zip(run.graph.definition.steps, state.steps, strict=True):
+    for i, (definition, step) in enumerate(
+        zip(run.graph.definition.steps, state.steps, strict=True)
+    ):
         seconds = expected.get(definition.name, usual)
         if step.status in (StepStatus.COMPLETED, StepStatus.SKIPPED):
             spent += seconds
-        elif step.status is StepStatus.RUNNING:
-            done = min(seconds, max(0.0, (now - step.started_at) / 1e9))
+        elif step.status is StepStatus.RUNNING or i in state.delegated:
+            done = min(seconds, max(0.0, (now - began_at(step)) / 1e9))
             spent, left = spent + done, left + seconds - done
         else:
             left += seconds
@@ -126,7 +128,13 @@ def expected_durations(run: Run) -> dict[str, float]:
 
 
 def seconds_of(step: StepState) -> float:
-    """Duration of a step's last attempt; 0 while it runs or when it never started."""
+    """Duration of a step's last attempt, and of one that is a pipeline, of all; 0 while it runs or
+    when it never started."""
     if not step.started_at or step.ended_at < step.started_at:
         return 0.0
-    return (step.ended_at - step.started_at) / 1e9
+    return (step.ended_at - began_at(step)) / 1e9
+
+
+def began_at(step: StepState) -> int:
+    """When what a step does began."""
+    return (step.first_at if step.child is not None else 0) or step.started_at

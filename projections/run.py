@@ -30,12 +30,14 @@ FOLD = 4
 class Run:
     """A run's definition as a graph, and the state folded so far."""
 
-    __slots__ = ("graph", "run_id", "state", "told")
+    __slots__ = ("graph", "run_id", "saved", "state", "told")
 
     def __init__(self, run_id: str, definition: PipelineDefinition) -> None:
         self.run_id = run_id
         self.graph = Graph(definition)
         self.state = RunState()
+        self.saved = (0, 0)
+        """Version and bytes of its newest snapshot."""
         self.told: deque[tuple[int, Event]] = deque(maxlen=12)
         """The last events, for the story of an IllegalTransition."""
 

@@ -8,7 +8,7 @@ import msgspec
 
 from ..events.directory import RunRow
 from ..events.machines import NEW, PipelineStatus, StepStatus
-from .progress import Progress, progress, seconds_of
+from .progress import Progress, began_at, progress, seconds_of
 from .run import Run, StepState
 
 
@@ -72,13 +72,13 @@ def _step(
         waits_for: str | None = _run(run.state.delegated[i], row_of)
     else:
         waits_for = _waits_for(run, i, step, now)
-    running = step.status is StepStatus.RUNNING
+    running = step.status is StepStatus.RUNNING or i in run.state.delegated
     return StepReport(
         name=definition.name,
         type=definition.type,
         status=step.status,
         attempt=step.attempt,
-        seconds=max(0.0, (now - step.started_at) / 1e9) if running else seconds_of(step),
+        seconds=max(0.0, (now - began_at(step)) / 1e9) if running else seconds_of(step),
         waits_for=waits_for,
         error=str(step.error) if step.error else None,
         done=step.done,

@@ -87,10 +87,10 @@ def _suspended(
 
 def _woken(run: Run, event: s.StepWoken, i: int, step: StepState, version: int, at: int) -> None:
     state = run.state
+    step.ended = event.ended
     if state.delegated.pop(i, None) is None:
         step.waits[event.key] = event.value
-    step.ended = event.ended
-    step.first_at += at - step.ended_at  # what it waited is no time that its retries took
+        step.first_at += at - step.ended_at  # what it waited is no time that its retries took
     del state.suspended[i]
     if step.signal is not None:
         state.awaiting[step.signal].remove(i)

@@ -16,14 +16,23 @@ from .options import common, one_run, path_option
 @click.option("--status", metavar="STATUS", help="Only runs in this status.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, metavar="N", show_default=True,
               help="At most so many, the newest ones.")  # fmt: skip
+@click.option("--archived", is_flag=True, help="Runs that have left the log, and where they are.")
 @common
-def runs(name: str | None, status: str | None, limit: int, log: str | None, as_json: bool) -> None:
+def runs(
+    name: str | None,
+    status: str | None,
+    limit: int,
+    archived: bool,
+    log: str | None,
+    as_json: bool,
+) -> None:
     """List the runs in the log, newest first.
 
     \b
     Examples:
       semantica-pipeline runs
       semantica-pipeline runs --status failed --json
+      semantica-pipeline runs --archived
     """
     from ..events.errors import nearest
     from ..events.machines import PipelineStatus
@@ -36,6 +45,11 @@ def runs(name: str | None, status: str | None, limit: int, log: str | None, as_j
         raise click.UsageError(f"no status {status!r}{hint}")
     statuses = [PipelineStatus(status.lower())] if status else None
     with opened(log) as opened_log:
+        if archived:
+            from .keeping import newest_stubs, show_stubs
+
+            show_stubs(newest_stubs(opened_log.store, name, status, limit), as_json)
+            return
         rows = opened_log.store.runs(name=name, statuses=statuses, limit=limit)
         show_runs(opened_log.store, rows, as_json)
 

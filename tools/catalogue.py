@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from ..engine.binding import GIVEN, plan, schema_of, takes_any_key
+from ..engine.kinds import description_of, kind_of
 from ..engine.model import Handler, Pipeline
 from ..engine.steps import registry
 from ..events.errors import HandlerNotFound, nearest
@@ -48,16 +49,29 @@ def show_type(name: str, as_json: bool) -> None:
     print(f"{heading(clean(name))}  {clean(kind['handler'])}")
     if kind["configuration"]:
         print()
-        rows = [
-            (one["key"], "(required)" if one["required"] else repr(one["default"]), one["type"])
-            for one in kind["configuration"]
-        ]
-        print_table(("key", "default", "type"), rows)
+        _print_configuration(kind["configuration"])
     if kind["any_key"]:
         print("any other key, too")
     if kind["doc"]:
         print()
         print("\n".join(clean(line) for line in kind["doc"].splitlines()))
+
+
+def _print_configuration(keys: list[dict[str, Any]]) -> None:
+    """Each key with its default and its type, and under it what it means."""
+    rows = [
+        (one["key"], "(required)" if one["required"] else repr(one["default"]), one["type"])
+        for one in keys
+    ]
+    if not any(one["description"] for one in keys):
+        print_table(("key", "default", "type"), rows)
+        return
+    widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:2]]
+    for row, one in zip(rows, keys, strict=True):
+        key, default, kind = (clean(text) for text in row)
+        print(f"{key:{widths[0]}}  {default:{widths[1]}}  {kind}")
+        if one["description"]:
+            print(wrapped(one["description"], 4))
 
 
 def _type_of(name: str) -> dict[str, Any]:
@@ -104,6 +118,7 @@ def _configuration(handler: Handler) -> list[dict[str, Any]]:
             "required": parameter.default is parameter.empty,
             "default": None if parameter.default is parameter.empty else parameter.default,
             "type": _annotation(parameter),
+            "description": "",
         }
         for parameter in inspect.signature(handler).parameters.values()
         if parameter.name not in (*GIVEN, shape.data_name)
@@ -119,7 +134,8 @@ def _field(field: msgspec.structs.FieldInfo) -> dict[str, Any]:
         "key": field.encode_name,
         "required": field.required,
         "default": default,
-        "type": inspect.formatannotation(field.type),
+        "type": kind_of(field.type),
+        "description": description_of(field.type),
     }
 
 

@@ -230,8 +230,17 @@ def _original(store: Store, row: RunRow) -> Pipeline | None:
 def _check_handlers(run: Run, given: Mapping[str, Given], *, strict: bool) -> None:
     """Better not to begin than to fail a run that could go on elsewhere."""
     seen = set()
-    for definition, state in zip(run.graph.definition.steps, run.state.steps, strict=True):
-        here = given.get(definition.name, Given())
+    waiting = [
+        (definition.name, definition, given.get(definition.name, Given()))
+        for definition, state in zip(run.graph.definition.steps, run.state.steps, strict=True)
+        if state.status is not StepStatus.COMPLETED and state.reason != "condition"
+    ]
+    for path, definition, here in waiting:  # grows as it is walked
+        if definition.pipeline is not None:
+            waiting += [
+                (f"{path} > {inner.name}", inner, here.nested.get(inner.name, Given()))
+                for inner in definition.pipeline.steps
+            ]
         step = PipelineStep(definition.name, definition.type)
         step.handler = here.handler or definition.handler
         step.when = here.when or definition.when
@@ -239,19 +248,19 @@ def _check_handlers(run: Run, given: Mapping[str, Given], *, strict: bool) -> No
             None if here.handler else (definition.handler, definition.type),
             None if here.when else definition.when,
         )
-        over = state.status is StepStatus.COMPLETED or state.reason == "condition"
-        if over or looked_up in seen:
+        if looked_up in seen:
             continue
         seen.add(looked_up)
         try:
-            problem = None if registry.resolve(step) else registry.missing(step.step_type)
+            known = definition.pipeline is not None or registry.resolve(step)
+            problem = None if known else registry.missing(step.step_type)
             registry.condition(step)
         except HandlerNotFound as error:
             problem = str(error.__cause__ or error).partition("; make the module")[0]
             problem = problem.removeprefix(f"step {step.name!r}: ")
         if problem and (strict or definition.handler is not None):
             raise BadInput(
-                f"run {run.run_id} ({run.state.name}) cannot go on here: step {step.name!r}: "
+                f"run {run.run_id} ({run.state.name}) cannot go on here: step {path!r}: "
                 f"{problem}; name the folder of its module with --path FOLDER, or give the "
                 "pipeline again with --pipeline TARGET"
             )

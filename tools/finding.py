@@ -14,8 +14,9 @@ from ..events.directory import RunRow
 from ..events.errors import AmbiguousRun, RunNotFound
 from ..events.machines import PipelineStatus
 from ..events.memory import MemoryStore
+from ..events.retention import not_here
 from ..events.store import Member, Store
-from .terminal import PROGRAM, BadInput
+from .terminal import BadInput
 
 if TYPE_CHECKING:
     from ..events.sqlite import Durability
@@ -85,7 +86,7 @@ def _foreign(name: str | None) -> bool:
 
 def newest(store: Store) -> RunRow:
     """The run that was submitted last. Raises RunNotFound."""
-    rows = store.runs(limit=1)
+    rows = store.runs(limit=1, roots=True)
     if not rows:
         raise RunNotFound(f"{store.location} holds no runs yet")
     return rows[0]
@@ -106,18 +107,15 @@ def find(store: Store, text: str, *, for_control: bool = False) -> RunRow:
         return row
     if for_control:
         going = [s for s in PipelineStatus if not s.finished and s is not PipelineStatus.STOPPED]
-        rows = store.runs(name=text, statuses=going, limit=100)
+        rows = store.runs(name=text, statuses=going, limit=100, roots=True)
         if rows:
             return _only(rows, f"runs of {text!r} go on")
-    rows = store.runs(name=text, limit=1)
+    rows = store.runs(name=text, roots=True, limit=1) or store.runs(name=text, limit=1)
     if rows:
         return rows[0]
     rows = [row for row in store.runs() if row.run_id.startswith(text)] if text else []
     if not rows:
-        raise RunNotFound(
-            f"no run with the id or name {text!r} in {store.location}; "
-            f"'{PROGRAM} runs' lists what there is"
-        )
+        raise not_here(store, text)
     return _only(rows, f"runs begin with {text!r}")
 
 
@@ -140,4 +138,8 @@ def holder(store: Store, row: RunRow) -> Member | None:
 def unowned(store: Store) -> list[RunRow]:
     """The active runs that nobody works on, oldest first."""
     active = [status for status in PipelineStatus if status.active]
-    return [row for row in reversed(store.runs(statuses=active)) if holder(store, row) is None]
+    return [
+        row
+        for row in reversed(store.runs(statuses=active, roots=True))
+        if holder(store, row) is None
+    ]

@@ -33,7 +33,7 @@ class Follower:
 
     def __init__(self, store: Store, run_id: str, *, new: bool = False) -> None:
         self.run_id = run_id
-        self._store = store
+        self.store = store
         self._expected: dict[str, float] | None = None
         self.run: Run | None = None
         """Its state; None before it is recorded."""
@@ -43,19 +43,19 @@ class Follower:
             self._begin(None)
 
     def _begin(self, until: int | None) -> None:
-        self.run = load_run(self._store, self.run_id, until=until)
+        self.run = load_run(self.store, self.run_id, until=until)
         if len(self.run.state.steps) <= LARGE:
-            self._expected = durations_before(self._store, self.run)
+            self._expected = durations_before(self.store, self.run)
 
     def news(self) -> Iterator[Event]:
         """What has been recorded since the last call, in order; the state moves along with it."""
         try:
             if self.run is None:
-                if self._store.run(self.run_id) is None:
+                if self.store.run(self.run_id) is None:
                     return
                 self._begin(until=1)
             assert self.run is not None
-            for envelope in self._store.read(self.run.stream, self.run.state.version):
+            for envelope in self.store.read(self.run.stream, self.run.state.version):
                 event = to_event(envelope)
                 version, at, epoch = envelope.version, envelope.at, envelope.epoch
                 self.run.apply(event, version=version, at=at, epoch=epoch)

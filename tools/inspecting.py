@@ -11,7 +11,7 @@ from ..engine.findings import Finding, ValidationResult
 from ..engine.model import Pipeline
 from ..engine.validator import PipelineValidator
 from ..events.directory import RunRow
-from ..events.errors import PipelineError, RunNotFound, nearest
+from ..events.errors import ArchivedRun, PipelineError, RunNotFound, nearest
 from ..projections.catchup import load_run
 from . import mermaid
 from .finding import find, opened, place_of
@@ -88,7 +88,7 @@ def _show(pipeline: Pipeline, result: ValidationResult) -> None:
     facts += [_counted(measures["steps"], "step")]
     if result.valid:
         facts += [f"{measures['depth']} deep", f"{measures['width']} wide"]
-    print(f"{clean(str(pipeline.name))} is {verdict}: {', '.join(facts)}")
+    print(f"{clean(f'{pipeline.name:.80}')} is {verdict}: {', '.join(facts)}")
 
 
 def _counted(count: int, what: str) -> str:
@@ -116,6 +116,9 @@ def _drawing(text: str, log: str | None) -> mermaid.Drawing:
             with opened(log) as opened_log:
                 row: RunRow = find(opened_log.store, text)
                 return mermaid.of_run(load_run(opened_log.store, row.run_id))
+        except ArchivedRun:
+            if text not in template_names():
+                raise
         except RunNotFound:
             missing = f"and no run in {place} ('{PROGRAM} runs' lists them)"
         except PipelineError:

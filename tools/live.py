@@ -156,7 +156,9 @@ def _retried(event: s.StepRetryScheduled, run: Run) -> str:
 
 
 def _suspended(event: s.StepSuspended, run: Run) -> str:
-    waits = "its alarm" if event.signal is None else f"the signal {event.signal}"
+    waits = f"run {event.run}" if event.run is not None else "its alarm"
+    if event.signal is not None:
+        waits = f"the signal {event.signal}"
     return f"{event.step} waits for {waits}"
 
 

@@ -86,7 +86,8 @@ def show_runs(store: Store, rows: Sequence[RunRow], as_json: bool) -> None:
             status, lost = "lost" if brief else f"{status}, lost", True
         took = seconds((row.changed_at - row.submitted_at) / 1e9) if row.status.finished else ""
         submitted = moment(row.submitted_at, brief=brief)
-        lines.append((row.run_id, status, submitted, took, row.name))
+        name = row.name if row.parent is None else f"{row.name}, within {row.parent}"
+        lines.append((row.run_id, status, submitted, took, name))
     print_table(("run", "status", "submitted", "took", "pipeline"), lines, right=(3,), status=1)
     if lost:
         print(f"lost: the process has died; go on with: {command('recover', log=store.location)}")
@@ -113,21 +114,28 @@ def show_status(store: Store, row: RunRow, *, everything: bool, as_json: bool) -
     if as_json:
         print_json({**msgspec.to_builtins(told), "executed_by": _member_json(member)})
         return
-    print(f"{heading(clean(told.name))}  {told.run_id}")
+    around = f", a step of run {told.parent}" if told.parent else ""
+    print(f"{heading(clean(told.name))}  {told.run_id}{around}")
     print(f"{paint(told.status, COLOURS.get(told.status))}{_where(store, row, told, member)}")
     print(f"{text_bar(told.progress.percentage / 100)}{_figures(told.progress)}")
     _show_steps(told.steps, everything)
     if told.error:
         print(f"{paint('error:', 'red')} {clean(told.error)}")
     if told.status in (PipelineStatus.PAUSED, PipelineStatus.STOPPED, PipelineStatus.FAILED):
-        print(f"go on with: {command('resume', told.run_id, log=store.location)}")
+        print(f"go on with: {command('resume', _to_resume(told), log=store.location)}")
+
+
+def _to_resume(told: Report) -> str:
+    """A run that is a step of another one goes on with that one, unless it is paused alone."""
+    paused = told.status is PipelineStatus.PAUSED
+    return told.run_id if told.parent is None or paused else told.parent
 
 
 def _where(store: Store, row: RunRow, told: Report, member: Member | None) -> str:
     if member is not None:
         return f", executed by process {member.pid} on {member.host}"
     if row.status.active:
-        go_on = command("recover", told.run_id, log=store.location)
+        go_on = command("recover", told.parent or told.run_id, log=store.location)
         return f", but nobody executes it; go on with: {go_on}"
     return ""
 
@@ -170,6 +178,8 @@ def _remark(step: StepReport) -> str:
     parts = []
     if step.waits_for:
         parts.append(f"waits for {step.waits_for}")
+    elif step.run_id:
+        parts.append(f"run {step.run_id}")
     if step.error and step.status is not StepStatus.COMPLETED:
         parts.append(step.error)
     if step.done is not None and step.status is StepStatus.RUNNING:

@@ -60,7 +60,7 @@ def watch_all(store: Store, *, as_json: bool) -> int:
     view = _view(store, as_json, several=True)
     try:
         while True:
-            for row in reversed(store.runs(statuses=GOING)):
+            for row in reversed(store.runs(statuses=GOING, roots=True)):
                 if row.run_id not in followers:
                     followers[row.run_id] = Follower(store, row.run_id)
                     view.add(followers[row.run_id])

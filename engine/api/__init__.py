@@ -24,6 +24,7 @@ from semantica.pipeline.events.definition import RetryPolicy, RetryStrategy
 from semantica.pipeline.events.errors import (
     AmbiguousRun,
     AppendRefused,
+    ArchivedRun,
     ConfigurationError,
     EngineClosed,
     HandlerNotFound,
@@ -143,6 +144,7 @@ __all__ = [
     # errors
     "AmbiguousRun",
     "AppendRefused",
+    "ArchivedRun",
     "ConfigurationError",
     "EngineClosed",
     "HandlerNotFound",

@@ -121,7 +121,8 @@ def _after_failure(
     definition = run.graph.definition.steps[i]
     if not step.fallback and state.status != PipelineStatus.CANCELLING:
         elapsed = (now - (step.first_at or now)) / 1e9
-        seconds = retry_in(retry_policy(run, i), error.retryable, step.retries, elapsed, draw)
+        policy, least = retry_policy(run, i), error.retry_after
+        seconds = retry_in(policy, error.retryable, step.retries, elapsed, draw, least)
         if seconds is not None:
             due = now + int(seconds * 1e9)
             return [s.StepRetryScheduled(definition.name, step.retries + 1, seconds, due)]

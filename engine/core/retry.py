@@ -11,6 +11,7 @@ def retry_in(
     retries: int,
     elapsed: float,
     draw: float = 0.0,
+    least: float | None = None,
 ) -> float | None:
     """Seconds until another attempt; None: there is none.
 
@@ -20,10 +21,11 @@ def retry_in(
         retries: How many there have been.
         elapsed: Seconds since the first attempt began.
         draw: Chance, for the jitter; see :func:`delay`.
+        least: Seconds that the error asks for, which ``max_delay`` does not shorten.
     """
     if policy is None or not retryable or retries >= policy.max_retries:
         return None
-    seconds = delay(policy, retries, draw)
+    seconds = max(delay(policy, retries, draw), least or 0.0)
     late = policy.max_elapsed is not None and elapsed + seconds > policy.max_elapsed
     return None if late else seconds
 

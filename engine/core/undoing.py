@@ -44,7 +44,8 @@ def fail(run: Run, i: int, error: ErrorInfo, draw: float, now: int, seconds: flo
     """It could not be undone: it is tried again, or the rollback fails. ``seconds`` it took."""
     step, name = run.state.steps[i], run.graph.name(i)
     elapsed = (now - step.started_at) / 1e9
-    delay = retry_in(retry_policy(run, i), error.retryable, step.retries, elapsed, draw)
+    policy, least = retry_policy(run, i), error.retry_after
+    delay = retry_in(policy, error.retryable, step.retries, elapsed, draw, least)
     if delay is None:
         return [s.StepCompensationFailed(name, step.attempt, error, round(seconds, 6))]
     due, number = now + int(delay * 1e9), step.retries + 1

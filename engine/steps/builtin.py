@@ -18,6 +18,12 @@ BUILTIN: Mapping[str, str] = {
     "normalize": f"{_STEPS}.normalize:normalize",
     "text_normalize": f"{_STEPS}.normalize:normalize",
     "chunk": f"{_STEPS}.chunk:chunk",
+    "embed": f"{_STEPS}.embedding.embed:embed",
+    "store_vectors": f"{_STEPS}.vectors.store_vectors:store_vectors",
+    "network_step": f"{_STEPS}.general.network:network_step",
+    "process": f"{_STEPS}.general.process:process",
+    "merge": f"{_STEPS}.general.join:merge",
+    "shell": f"{_STEPS}.general.shell:shell",
     "extract": f"{_STEPS}.extraction.extract:extract",
     "extract_entities": f"{_STEPS}.extraction.extract:extract_entities",
     "extract_relations": f"{_STEPS}.extraction.extract:extract_relations",
@@ -25,7 +31,5 @@ BUILTIN: Mapping[str, str] = {
     "resolve_conflicts": f"{_STEPS}.knowledge.conflicts:resolve_conflicts",
     "build_kg": f"{_STEPS}.knowledge.build:build_graph",
     "build_graph": f"{_STEPS}.knowledge.build:build_graph",
-    "embed": f"{_STEPS}.embedding.embed:embed",
-    "store_vectors": f"{_STEPS}.vectors.store_vectors:store_vectors",
 }
 """Step type -> ``module:function``."""

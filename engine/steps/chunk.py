@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import msgspec
+
+from .configured import configured
 from .corpus import Chunk, Chunking, Corpus, CorpusWriter
-from .errors import StepConfigError, StepInputError, one_of
+from .errors import StepConfigError, StepInputError
 from .split import Span, split_characters, split_words
 
 if TYPE_CHECKING:
@@ -19,6 +22,32 @@ _SPLITTERS: Mapping[str, _Splitter] = {"characters": split_characters, "words": 
 DEFAULT = Chunking(chunk_size=512, overlap=50, unit="characters")
 
 
+class Options(msgspec.Struct, kw_only=True):
+    """What ``chunk`` can be told."""
+
+    chunk_size: Annotated[
+        int, msgspec.Meta(ge=1, description="the most that a chunk holds, in units")
+    ] = DEFAULT.chunk_size
+    overlap: Annotated[
+        int,
+        msgspec.Meta(
+            ge=0,
+            description="what a chunk shares with the one before it, in units: exactly that many "
+            "words, or as many whole words as fit into that many characters",
+        ),
+    ] = DEFAULT.overlap
+    unit: Annotated[
+        Literal["characters", "words"], msgspec.Meta(description="what sizes count")
+    ] = DEFAULT.unit  # type: ignore[assignment]  # a Literal of the same words
+
+    def __post_init__(self) -> None:
+        if self.overlap >= self.chunk_size:
+            raise StepConfigError(
+                f"overlap={self.overlap} must be less than chunk_size={self.chunk_size}"
+            )
+
+
+@configured(Options)
 def chunk(
     data: Any,
     context: Context,
@@ -34,23 +63,12 @@ def chunk(
 
     Args:
         data: Anything :meth:`Corpus.of` accepts.
-        chunk_size: The most that a chunk holds, in ``unit``.
-        overlap: What a chunk shares with the one before it, in ``unit``: exactly that many words,
-            or as many whole words as fit into that many characters.
-        unit: ``"characters"`` or ``"words"``.
 
     Raises:
         StepInputError: There are documents, and none of them was parsed.
-        StepConfigError: A configuration value means nothing.
     """
-    one_of("chunk", "unit", unit, tuple(_SPLITTERS))
-    chunking = Chunking(
-        _whole("chunk_size", chunk_size, least=1), _whole("overlap", overlap, least=0), unit
-    )
-    if overlap >= chunk_size:
-        raise StepConfigError(f"chunk: overlap={overlap} must be less than chunk_size={chunk_size}")
     corpus = Corpus.of(data, context.artifacts)
-    result = cut(corpus, context, chunking)
+    result = cut(corpus, context, Chunking(chunk_size, overlap, unit))
     context.metric("chunks_created", len(result.chunks))
     return result
 
@@ -76,12 +94,6 @@ def cut(corpus: Corpus, context: Context, chunking: Chunking) -> Corpus:
     writer.carry(corpus, "documents", "entities", "relations")
     result = writer.finish()
     return _without_stale_vectors(result, corpus) if corpus.vectors else result
-
-
-def _whole(key: str, value: object, *, least: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise StepConfigError(f"chunk: {key}={value!r} is no whole number of at least {least}")
-    return value
 
 
 def _report(corpus: Corpus, context: Context, unparsed: int, failed: int) -> None:

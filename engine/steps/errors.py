@@ -33,6 +33,9 @@ class MissingExtra(PipelineError, ImportError):
 class ServiceUnavailable(PipelineError, ConnectionError):
     """The service did not answer, or asked to come back later: another attempt may help."""
 
+    retry_after: float | None = None
+    """Seconds that it asks to wait."""
+
 
 class ServiceRefused(PipelineError, ValueError):
     """The service will refuse the same request again."""
@@ -44,10 +47,3 @@ def one_of(step: str, key: str, value: object, known: tuple[str | None, ...]) ->
         hint = nearest(value, filter(None, known)) if isinstance(value, str) else ""
         listing = ", ".join(map(repr, known))
         raise StepConfigError(f"{step}: {key}={value!r} is not one of {listing}{hint}")
-
-
-def positive(step: str, key: str, value: object) -> None:
-    """Raise StepConfigError unless ``value`` is a finite number above 0."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not (number and 0 < value < float("inf")):  # type: ignore[operator]
-        raise StepConfigError(f"{step}: {key}={value!r} should be a number above 0")

@@ -82,34 +82,34 @@ def charset_of(media_type: str) -> str | None:
     return match[1].lower() if match else None
 
 
-def format_names(step: str, names: object) -> frozenset[str]:
+def format_names(names: object) -> frozenset[str]:
     """The formats a configuration names, as in ``["pdf", ".HTM", "markdown"]``.
 
     Raises:
         StepConfigError: A name that is no format.
     """
     found = set()
-    for name in as_list(step, "formats", names):
+    for name in as_list("formats", names):
         plain = name.lower().removeprefix(".")
         format_name = _ALIASES.get(plain) or _BY_SUFFIX.get(f".{plain}")
         if format_name is None:
             hint = nearest(plain, [*FORMATS, *_ALIASES])
-            raise StepConfigError(f"{step}: formats names the unknown format {name!r}{hint}")
+            raise StepConfigError(f"'formats' names the unknown format {name!r}{hint}")
         found.add(format_name)
     return frozenset(found)
 
 
-def suffixes_of(step: str, names: object) -> frozenset[str]:
+def suffixes_of(names: object) -> frozenset[str]:
     """The file name endings a configuration names: those of formats, and any others as given."""
     found: set[str] = set()
-    for name in as_list(step, "formats", names):
+    for name in as_list("formats", names):
         plain = name.lower().removeprefix(".")
         plain = _ALIASES.get(plain, plain)
         found.update(FORMATS[plain].suffixes if plain in FORMATS else (f".{plain}",))
     return frozenset(found)
 
 
-def as_list(step: str, key: str, value: object) -> list[str]:
+def as_list(key: str, value: object) -> list[str]:
     """One name, path or several of them, as a list of strings. Raises StepConfigError."""
     if isinstance(value, (str, os.PathLike)):
         return [os.fspath(value)]
@@ -117,4 +117,4 @@ def as_list(step: str, key: str, value: object) -> list[str]:
         listed = list(value)
         if all(isinstance(item, (str, os.PathLike)) for item in listed):
             return [os.fspath(item) for item in listed]
-    raise StepConfigError(f"{step}: {key}={value!r} should be a string or a list of strings")
+    raise StepConfigError(f"{key}={value!r} should be a string or a list of strings")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
+from .configured import configured
 from .corpus import Corpus, CorpusWriter, Document
-from .errors import DocumentError, StepInputError, one_of
+from .errors import DocumentError, StepInputError
 from .files import Finder, fingerprint, real_path, shown
 from .formats import as_list, suffix_of, suffixes_of
 from .inputs import carries_corpus, reference
@@ -19,6 +20,51 @@ if TYPE_CHECKING:
     from ..context import Context
 
 
+class Options(msgspec.Struct, kw_only=True):
+    """What ``ingest`` can be told."""
+
+    source: Annotated[
+        str | list[str] | None,
+        msgspec.Meta(
+            description="a file, folder or pattern (*, ?, [a-z], ** for any folders), an http:// "
+            "or https:// address, or a list of them; without it, the input's documents are looked "
+            "up"
+        ),
+    ] = None
+    recursive: Annotated[
+        bool, msgspec.Meta(description="a folder stands for the files in its subfolders too")
+    ] = True
+    formats: Annotated[
+        str | list[str] | None,
+        msgspec.Meta(
+            description="only files of these formats or name endings, such as ['pdf', 'md']; an "
+            "address without an ending counts"
+        ),
+    ] = None
+    include_hidden: Annotated[
+        bool, msgspec.Meta(description="names that begin with a dot count as well")
+    ] = False
+    on_error: Annotated[
+        Literal["skip", "fail"],
+        msgspec.Meta(
+            description="skip records in a document why it cannot be read; fail fails the step"
+        ),
+    ] = "skip"
+    max_bytes: Annotated[
+        int,
+        msgspec.Meta(
+            ge=1, description="of what an address holds, unpacked; more is an error of the document"
+        ),
+    ] = MAX_BYTES
+    url_timeout: Annotated[
+        float,
+        msgspec.Meta(
+            gt=0, le=1e9, description="seconds for fetching one address, redirects included"
+        ),
+    ] = URL_TIMEOUT
+
+
+@configured(Options)
 def ingest(
     data: Any,
     context: Context,
@@ -38,32 +84,20 @@ def ingest(
 
     Args:
         data: A corpus, or anything :meth:`Corpus.of` accepts when ``source`` is not given.
-        source: A file, folder or pattern (``*``, ``?``, ``[a-z]``, ``**`` for any folders), an
-            ``http://`` or ``https://`` address, or a list of them. Without it, the input's
-            documents are looked up.
-        recursive: A folder stands for the files in its subfolders too.
-        formats: Only files of these formats or name endings, such as ``["pdf", "md"]``; an
-            address without an ending counts.
-        include_hidden: Names that begin with a dot count as well.
-        on_error: ``"skip"`` records in a document why it cannot be read; ``"fail"`` raises.
-        max_bytes: Of what an address holds, unpacked; more is an error of the document.
-        url_timeout: Seconds for fetching one address, redirects included.
 
     Raises:
         StepInputError: There is no source, it does not exist, or a pattern fits nothing.
-        StepConfigError: A configuration value means nothing.
         DocumentError: A file, folder or address cannot be read, with ``on_error="fail"``.
         MissingExtra: There are addresses, and httpx is not installed.
     """
-    one_of("ingest", "on_error", on_error, ("skip", "fail"))
-    endings = None if formats is None else suffixes_of("ingest", formats)
-    sources = None if source is None else as_list("ingest", "source", source)
+    endings = None if formats is None else suffixes_of(formats)
+    sources = None if source is None else as_list("source", source)
     corpus = Corpus.of(data if sources is None or carries_corpus(data) else None, context.artifacts)
     if not sources and not corpus.documents:
         raise StepInputError(
             "ingest has nothing to ingest: give it source=..., or documents as input data"
         )
-    web = Web("ingest", max_bytes, url_timeout)
+    web = Web(max_bytes, url_timeout)
     work = _Ingestion(context, web, strict=on_error == "fail")
     wanted = [*work.keep(corpus), *map(reference, sources or ())]
     finder = Finder(recursive=recursive, hidden=include_hidden, on_error=work.folder_failed)

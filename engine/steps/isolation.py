@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..backends.calls import CallPool, WorkerLost
-from .errors import DocumentError, positive
+from .errors import DocumentError
 from .formats import format_of
 from .reading import Reading, read_source
 from .records import Document
@@ -33,16 +33,11 @@ class Isolation:
     The process is killed when the attempt is cancelled, whatever it is doing.
 
     Args:
-        step: Name of the step, for messages.
         context: Of the attempt.
         timeout: Seconds for a document that is read in the worker process.
-
-    Raises:
-        StepConfigError: ``timeout`` is not a number above 0.
     """
 
-    def __init__(self, step: str, context: Context, timeout: float = TIMEOUT) -> None:
-        positive(step, "document_timeout", timeout)
+    def __init__(self, context: Context, timeout: float = TIMEOUT) -> None:
         self._timeout = timeout
         self._context = context
         self._pool = CallPool()

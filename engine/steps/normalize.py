@@ -5,16 +5,20 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
 
 from .chunk import cut
+from .configured import configured
 from .corpus import Corpus, CorpusWriter
-from .errors import MissingExtra, StepInputError, one_of
+from .errors import MissingExtra, StepInputError
 
 if TYPE_CHECKING:
     from ..context import Context
 
-_FORMS = ("NFC", "NFD", "NFKC", "NFKD")
+Case = Literal["lower", "upper", "title"]
+Form = Literal["NFC", "NFD", "NFKC", "NFKD"]
 
 # Zero-width space, word joiner, byte order mark, Mongolian vowel separator, soft hyphen. The two
 # zero-width joiners stay: Persian, Indic scripts and emoji are spelt with them.
@@ -24,11 +28,37 @@ _WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*")
 _ROUNDS = 8
 
 
+class Options(msgspec.Struct, kw_only=True):
+    """What ``normalize`` can be told."""
+
+    case: Annotated[
+        Case | None, msgspec.Meta(description="the case that all letters get; None leaves it")
+    ] = None
+    unicode_form: Annotated[
+        Form | None, msgspec.Meta(description="the Unicode normal form; None leaves it")
+    ] = "NFC"
+    whitespace: Annotated[
+        bool,
+        msgspec.Meta(
+            description="make each run of spaces one, trim lines, keep at most one blank line and "
+            r"\n as the line end, and remove invisible characters such as soft hyphens"
+        ),
+    ] = True
+    repair: Annotated[
+        bool,
+        msgspec.Meta(
+            description="undo that UTF-8 was once read in another encoding (FranÃ§ois for "
+            "François), line by line, wherever ftfy finds it certain enough"
+        ),
+    ] = False
+
+
+@configured(Options)
 def normalize(
     data: Any,
     context: Context,
-    case: str | None = None,
-    unicode_form: str | None = "NFC",
+    case: Case | None = None,
+    unicode_form: Form | None = "NFC",
     whitespace: bool = True,
     repair: bool = False,
 ) -> Corpus:
@@ -40,20 +70,11 @@ def normalize(
 
     Args:
         data: Anything :meth:`Corpus.of` accepts.
-        case: ``"lower"``, ``"upper"``, ``"title"``, or None to leave it.
-        unicode_form: ``"NFC"``, ``"NFD"``, ``"NFKC"``, ``"NFKD"``, or None to leave it.
-        whitespace: Make each run of spaces one, trim lines, keep at most one blank line and
-            ``\\n`` as the line end, and remove invisible characters such as soft hyphens.
-        repair: Undo that UTF-8 was once read in another encoding (``FranÃ§ois`` for François),
-            line by line, wherever ftfy finds it certain enough.
 
     Raises:
         StepInputError: Entities, relations or vectors were derived from a text that would change.
-        StepConfigError: A configuration value means nothing.
         MissingExtra: ``repair`` is asked for, and ftfy is not installed.
     """
-    one_of("normalize", "case", case, tuple(_CASES))
-    one_of("normalize", "unicode_form", unicode_form, (*_FORMS, None))
     corpus = Corpus.of(data, context.artifacts)
     how = f"normalize:{case}:{unicode_form}:{bool(whitespace)}" + ":repair" * bool(repair)
     writer = CorpusWriter(context.artifacts)
@@ -91,8 +112,8 @@ def _refuse_stale(corpus: Corpus) -> None:
 
 def normalize_text(
     text: str,
-    case: str | None = None,
-    unicode_form: str | None = "NFC",
+    case: Case | None = None,
+    unicode_form: Form | None = "NFC",
     whitespace: bool = True,
     repair: bool = False,
 ) -> str:
@@ -128,10 +149,8 @@ def _mender() -> Callable[[str], str]:
     return mend
 
 
-def _form(text: str, form: str | None) -> str:
-    if form is None:
-        return text
-    return unicodedata.normalize(cast(Literal["NFC", "NFD", "NFKC", "NFKD"], form), text)
+def _form(text: str, form: Form | None) -> str:
+    return text if form is None else unicodedata.normalize(form, text)
 
 
 def _tidy(text: str) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
 from ...events.errors import nearest
+from .configured import configured
 from .corpus import Corpus, CorpusWriter, Document
-from .errors import DocumentError, MissingExtra, StepInputError, one_of
+from .errors import DocumentError, MissingExtra, StepInputError
 from .files import locate, refuse_credentials, shown
 from .formats import as_list, format_names, format_of
 from .isolation import TIMEOUT, Isolation
@@ -20,6 +21,62 @@ if TYPE_CHECKING:
     from ..context import Context
 
 
+class Options(msgspec.Struct, kw_only=True):
+    """What ``parse`` can be told."""
+
+    formats: Annotated[
+        str | list[str] | None,
+        msgspec.Meta(
+            description="only documents of these formats (txt, md, html, ...); others stay for "
+            "another parse step; one that cannot be parsed yet is an error of the document"
+        ),
+    ] = None
+    file: Annotated[
+        str | list[str] | None,
+        msgspec.Meta(
+            description="only this file, or these, by name or trailing path; the result holds "
+            "nothing else"
+        ),
+    ] = None
+    on_error: Annotated[
+        Literal["skip", "fail"],
+        msgspec.Meta(
+            description="skip records in a document why it cannot be read; fail fails the step"
+        ),
+    ] = "skip"
+    document_timeout: Annotated[
+        float,
+        msgspec.Meta(
+            gt=0,
+            le=1e9,
+            description="seconds for reading one document of a format that needs a native library "
+            "(PDF, DOCX, HTML, Markdown), which runs in a process of its own, so that its crash is "
+            "an error of the document",
+        ),
+    ] = TIMEOUT
+    max_bytes: Annotated[
+        int,
+        msgspec.Meta(
+            ge=1,
+            description="of an http:// or https:// document; a larger one cannot be read",
+        ),
+    ] = MAX_BYTES
+    url_timeout: Annotated[
+        float,
+        msgspec.Meta(
+            gt=0,
+            le=1e9,
+            description="seconds for fetching such a document, unless it was ingested: then what "
+            "was fetched is read",
+        ),
+    ] = URL_TIMEOUT
+
+    def __post_init__(self) -> None:
+        if self.formats is not None:
+            format_names(self.formats)
+
+
+@configured(Options)
 def parse(
     data: Any,
     context: Context,
@@ -34,36 +91,23 @@ def parse(
 
     Args:
         data: Anything :meth:`Corpus.of` accepts; files need not have been ingested.
-        formats: Only documents of these formats (``"txt"``, ``"md"``, ``"html"``, ...); others
-            stay for another parse step. A format that cannot be parsed yet is an error of the
-            document.
-        file: Only this file, or these, by name or trailing path; the result holds nothing else.
-        on_error: ``"skip"`` records in the document why it cannot be read; ``"fail"`` raises.
-        document_timeout: Seconds for reading one document of a format that needs a native library
-            (PDF, DOCX, HTML, Markdown); such a library runs in a process of its own, so that its
-            crash is an error of the document.
-        max_bytes: Of an ``http://`` or ``https://`` document; a larger one cannot be read.
-        url_timeout: Seconds for fetching such a document, unless it was ingested: then what was
-            fetched is read.
 
     Raises:
         StepInputError: ``file`` names no document of the corpus.
-        StepConfigError: A configuration value means nothing.
         DocumentError: A document cannot be read, with ``on_error="fail"``.
         MissingExtra: The library for a format is not installed.
         WorkerLost: No process for the native libraries can be started.
     """
-    one_of("parse", "on_error", on_error, ("skip", "fail"))
-    wanted = None if formats is None else format_names("parse", formats)
+    wanted = None if formats is None else format_names(formats)
     corpus = Corpus.of(data, context.artifacts)
     if file is not None:
-        files = as_list("parse", "file", file)
+        files = as_list("file", file)
         for name in files:
             refuse_credentials(name)
         corpus = _only(corpus, files, context)
     writer = CorpusWriter(context.artifacts)
-    web = Web("parse", max_bytes, url_timeout)
-    with Isolation("parse", context, document_timeout) as isolation:
+    web = Web(max_bytes, url_timeout)
+    with Isolation(context, document_timeout) as isolation:
         work = _Parsing(context, web, isolation, strict=on_error == "fail")
         for done, document in enumerate(corpus.documents, start=1):
             context.raise_if_cancelled()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from ...events.artifacts import Artifacts
-from .errors import DocumentError, MissingExtra, StepInputError, positive
+from .errors import DocumentError, MissingExtra, StepInputError
 from .files import refuse_credentials
 from .formats import UNKNOWN, charset_of, format_of, media_type_of
 from .records import Document
@@ -31,17 +31,11 @@ class Web:
     """Fetches documents.
 
     Args:
-        step: Name of the step, for messages.
         max_bytes: Of a document, unpacked; a larger one is refused.
         timeout: Seconds for a document in all, redirects included.
-
-    Raises:
-        StepConfigError: A limit is not a number above 0.
     """
 
-    def __init__(self, step: str, max_bytes: int = MAX_BYTES, timeout: float = URL_TIMEOUT) -> None:
-        positive(step, "max_bytes", max_bytes)
-        positive(step, "url_timeout", timeout)
+    def __init__(self, max_bytes: int, timeout: float) -> None:
         self._max_bytes = max_bytes
         self._timeout = timeout
 

@@ -222,3 +222,32 @@ def test_an_output_is_found_by_what_its_work_is_known_by(store: Store) -> None:
         assert found is not None and (found.stream, found.version) == ("run/s", 4)
         assert store.cached("other") is None
         store.rebuild()
+
+
+def test_batches_of_a_unit_are_recorded_together_or_not_at_all(store: Store) -> None:
+    store.append([opening("parent"), opening("other")])
+    before = everything(store)
+    together = [
+        replace(batch("child", 0, submission(define({"a": []}))), unit="parent"),
+        replace(batch("parent", 2, *progressed(1)), unit="parent"),  # it is at version 3
+    ]
+    child, parent = store.append(together)
+    assert isinstance(child, AppendRefused)
+    assert isinstance(parent, AppendRefused)
+    assert (child.stream, parent.stream) == ("run/child", "run/parent")
+    assert "it is at version 3, not 2" in str(child)
+    assert everything(store) == before
+    together[1] = replace(together[1], after=3)
+    stale = batch("other", 1, *progressed(1))
+    assert [answer is None for answer in store.append([stale, *together])] == [False, True, True]
+    assert [row.run_id for row in store.runs()] != []
+    assert len(list(store.read("run/child"))) == 1
+
+
+def test_the_runs_that_are_steps_of_others_can_be_left_out(store: Store) -> None:
+    nested = submission(define({"a": []}), parent=p.Parent("r", "clean"))
+    store.append([opening("r"), batch("c", 0, nested)])
+    assert {row.run_id: row.parent for row in store.runs()} == {"r": None, "c": "r"}
+    assert [row.run_id for row in store.runs(roots=True)] == ["r"]
+    store.rebuild()
+    assert [row.run_id for row in store.runs(roots=True)] == ["r"]

@@ -103,6 +103,13 @@ def step(name: str, *before: str, handler: Any = "work", kind: str = "t", **more
     return PipelineStep(name, kind, {}, list(before), handler=f"{HERE}:{handler}", **more)
 
 
+def within(name: str, *steps: Any, after: str = "") -> Any:
+    """A step that is a pipeline."""
+    pipeline = Pipeline(f"within {name}", list(steps))
+    before = [after] if after else []
+    return PipelineStep(name, "pipeline", {}, before, pipeline=pipeline)
+
+
 SHAPES: dict[str, tuple[list[PipelineStep], dict[str, Any]]] = {
     "chain": ([step("a"), step("b", "a"), step("c", "b")], {}),
     "diamond": ([step("a"), step("l", "a"), step("r", "a"), step("z", "l", "r")], {}),
@@ -118,6 +125,22 @@ SHAPES: dict[str, tuple[list[PipelineStep], dict[str, Any]]] = {
     "rollback": (
         [step("a", compensate=f"{HERE}:undo"), step("b", "a", compensate=f"{HERE}:undo"),
          step("x", "b", handler="broken")],
+        {"on_failure": "rollback"},
+    ),
+    "within": ([within("n", step("b"))], {}),
+    "nested": (
+        [step("a"),
+         within("n", step("b"),
+                within("m", step("c"), step("d", "c", handler="moody", retry=SOON), after="b"),
+                step("e", "m"), after="a"),
+         step("z", "n")],
+        {},
+    ),
+    "nested rollback": (
+        [step("a", compensate=f"{HERE}:undo"),
+         within("n", step("b", compensate=f"{HERE}:undo"),
+                within("m", step("c", compensate=f"{HERE}:undo"), after="b"), after="a"),
+         step("x", "n", handler="broken")],
         {"on_failure": "rollback"},
     ),
     "resources": (
@@ -143,7 +166,7 @@ def main() -> None:
         if shape == "waits" and not _signalled(engine):
             engine.signal(RUN_ID, "go", 10)
         result = future.result(30)
-        if shape == "rollback" and result.status == "rolled_back":
+        if shape.endswith("rollback") and result.status == "rolled_back":
             output: Any = "rolled back"
         else:
             output = result.raise_for_status().output

@@ -13,7 +13,7 @@ from boundaries import cross
 
 @pytest.mark.parametrize(
     ("shape", "output", "appends"),
-    [("diamond", 5, 4), ("waits", 12, 5), ("rollback", "rolled back", 6)],
+    [("diamond", 5, 4), ("waits", 12, 5), ("rollback", "rolled back", 6), ("within", 1, 4)],
 )
 def test_a_crash_at_any_boundary_changes_nothing(
     tmp_path: Path, shape: str, output: object, appends: int

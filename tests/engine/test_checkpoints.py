@@ -15,7 +15,7 @@ import pytest
 from making import MakeEngine
 from test_executors import one, recorded, wait_for
 
-from semantica.pipeline import RetryPolicy
+from semantica.pipeline import ExecutionEngine, Pipeline, PipelineStep, RetryPolicy
 from semantica.pipeline.engine.context import Context
 from semantica.pipeline.events.sqlite import SqliteStore
 
@@ -167,3 +167,14 @@ def test_an_engine_that_closes_gets_its_steps_handed_back(
     (recovered,) = make_engine().recover()
     assert recovered.result().output == [2, 200]
     assert file.read_text().split() == [str(number) for number in range(200)]
+
+
+async def awaits(context: Context) -> int:
+    await context.sleep(0.0)  # type: ignore[func-returns-value]
+    return 1
+
+
+def test_awaiting_what_is_not_awaited_says_so(engine: ExecutionEngine) -> None:
+    result = engine.execute_pipeline(Pipeline("p", [PipelineStep("a", "t", handler=awaits)]))
+    assert result.status == "failed"
+    assert "TypeError" in result.errors[0] and "called without await" in result.errors[0]

@@ -227,7 +227,7 @@ def test_a_cancel_alone_while_all_is_paused_is_told_afterwards() -> None:
         future = engine.execute_pipeline_async(three_deep(waits))
         engine.advance(1)
         engine.pause_pipeline(future.run_id)
-        _, _, deep = family(engine, future.run_id)
+        deep = family(engine, future.run_id)[2]
         engine.cancel_pipeline(deep)
         engine.advance(1)
         assert statuses(engine, future.run_id) == ["paused", "paused", "cancelled"]
@@ -257,8 +257,8 @@ def test_after_a_crash_it_goes_on_within(event: str, times: int) -> None:
             engine.execute_pipeline(three_deep(work), 1, run_id="r")
         except SimulatedCrash:
             before = {e.payload for e in engine.history("r")}
-            futures = engine.recover(pipeline=three_deep(work))
             ended = engine.get_status("r").finished
+            futures = engine.recover(pipeline=three_deep(work))
             assert [one.run_id for one in futures] == ["r"] * (not ended), "no step alone"
             assert before <= {e.payload for e in engine.history("r")}
         assert engine.finish("r").output == 6

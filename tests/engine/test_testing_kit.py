@@ -64,6 +64,25 @@ def test_retries_are_leapt_over(engine: SimulatedEngine) -> None:
     assert engine.leapt == pytest.approx(3 * HOUR, abs=60)
 
 
+@pytest.mark.parametrize(("asked", "waited"), [(7 * HOUR, 7 * HOUR), (1.0, HOUR), (-1, HOUR)])
+def test_an_error_may_ask_for_a_longer_delay(
+    engine: SimulatedEngine, asked: float, waited: float
+) -> None:
+    calls = []
+
+    def fetch() -> str:
+        calls.append(1)
+        if len(calls) == 1:
+            error = ConnectionError("429")
+            error.retry_after = asked  # type: ignore[attr-defined]
+            raise error
+        return "fetched"
+
+    result = engine.execute_pipeline(one(fetch, retry=slow_policy(max_delay=HOUR)))
+    assert result.output == "fetched"
+    assert engine.leapt == pytest.approx(waited, abs=60)
+
+
 def test_options_of_the_engine_are_taken() -> None:
     failures = FailureHandler()
     failures.register_retry_policy("t", RetryPolicy(max_retries=1))

@@ -334,3 +334,26 @@ def test_a_signal_costs_the_same_however_many_wait(make_engine: MakeEngine) -> N
         engine.signal(future.run_id, f"go {i}", i)
     assert future.result(30).output == {f"s{i}": i for i in range(300)}
     assert len(engine._open().loop.timers._wall) == timers, "no alarm was set anew"
+
+
+def test_a_signal_that_came_just_before_the_run_failed_is_there_when_it_is_resumed(
+    engine: ExecutionEngine,
+) -> None:
+    broken = [True]
+
+    def fails_first(data: Any, context: Any) -> Any:
+        if broken[0]:
+            raise ValueError("no")
+        return context.wait_for("go")
+
+    run_id = engine.execute_pipeline(one(fails_first)).run_id
+    store, loop = engine._open().store, engine._open().loop
+    for command in ({"type": "Signal", "name": "go", "value": {"inline": 5}}, {"type": "Cancel"}):
+        text = json.dumps(command).encode()
+        store.send(f"run/{run_id}", text, actor="somebody", at=time.time_ns())
+    loop.post(loop.ownership._read_inbox)
+    engine.execute_pipeline(one(len), [1])  # others go on meanwhile, and read what there is
+    broken[0] = False
+    assert engine.resume_pipeline(run_id, pipeline=one(fails_first))
+    assert engine.attach(run_id).result(10).output == 5
+    assert store.inbox() == []

@@ -16,10 +16,13 @@ from transitions import Machine, MachineError
 from semantica.pipeline.events import pipeline as p
 from semantica.pipeline.events import step as s
 from semantica.pipeline.events.codec import NONE
+from semantica.pipeline.events.definition import PipelineDefinition
 from semantica.pipeline.events.errors import IllegalTransition
 from semantica.pipeline.events.machines import (
     ALLOCATION_ROWS,
     ALLOCATION_TABLE,
+    ARCHIVE_ROWS,
+    ARCHIVE_TABLE,
     NEW,
     PIPELINE_ROWS,
     PIPELINE_TABLE,
@@ -32,6 +35,7 @@ from semantica.pipeline.events.machines import (
     StepStatus,
     Table,
     allocation_machine,
+    archive_machine,
     build_machine,
     compile_table,
     pipeline_machine,
@@ -134,6 +138,24 @@ def step_in(status: StepStatus) -> Run:
     return run_in(["PipelineSubmitted", "PipelineClaimed", *STEP_PATHS[status]])
 
 
+def nested_in(status: StepStatus) -> Run:
+    """A step that is a pipeline, which has done a part of its work."""
+    steps = replace(DEFINITION.steps[0], compensate="m:undo")
+    inner = PipelineDefinition("inner", (steps,))
+    outer = replace(DEFINITION.steps[0], compensate=None, pipeline=inner)
+    run = Run("r", replace(DEFINITION, steps=(outer, *DEFINITION.steps[1:])))
+    for name in ("PipelineSubmitted", "PipelineClaimed"):
+        apply(run, SAMPLES[name])
+    apply(run, started("a"))
+    apply(run, s.StepSuspended("a", 1, "pipeline", 0.5, run="child"))
+    apply(run, s.StepWoken("a", "pipeline", ended=s.ChildEnd(outputs={"z": NONE})))
+    apply(run, started("a", 2))
+    for name in STEP_PATHS[status][1:]:
+        sample = SAMPLES[name]
+        apply(run, replace(sample, attempt=2) if hasattr(sample, "attempt") else sample)
+    return run
+
+
 PIPELINE_EVENTS = [name for name in RUN_EVENTS if not name.startswith("Step")]
 STEP_EVENTS = [name for name in RUN_EVENTS if name.startswith("Step")]
 
@@ -147,7 +169,8 @@ def test_a_pipeline_event_leads_where_the_law_says_or_is_refused(state: str, eve
 
 @pytest.mark.parametrize(("state", "event"), [*product(_S, STEP_EVENTS)])
 def test_a_step_event_leads_where_the_law_says_or_is_refused(state: StepStatus, event: str) -> None:
-    run = step_in(state)
+    part = event == "StepCompensationStarted" and state in (_S.FAILED, _S.CANCELLED)
+    run = nested_in(state) if part else step_in(state)
     assert run.step("a").status == state
     check(run, event, allowed(STEP_ROWS, state, event), lambda: run.step("a").status)
 
@@ -193,7 +216,7 @@ def test_a_cancelled_pipeline_cancels_the_steps_that_had_not_started(state: Step
 
 
 def test_the_law_names_every_event_type() -> None:
-    rows = (*PIPELINE_ROWS, *STEP_ROWS, *ALLOCATION_ROWS, *RESOURCE_ROWS)
+    rows = (*PIPELINE_ROWS, *STEP_ROWS, *ALLOCATION_ROWS, *RESOURCE_ROWS, *ARCHIVE_ROWS)
     assert {row.trigger for row in rows} | SETTINGS == set(EVENT_TYPES)
 
 
@@ -204,6 +227,7 @@ def test_the_law_names_every_event_type() -> None:
         (STEP_TABLE, step_machine()),
         (ALLOCATION_TABLE, allocation_machine()),
         (RESOURCE_TABLE, resource_machine()),
+        (ARCHIVE_TABLE, archive_machine()),
     ],
 )
 def test_the_compiled_table_is_the_machine(table: Table, machine: Machine) -> None:
@@ -217,6 +241,10 @@ def test_two_rows_that_disagree_are_refused() -> None:
     row = next(row for row in STEP_ROWS if row.trigger == "StepStarted")
     with pytest.raises(ValueError, match="two rows for StepStarted"):
         compile_table(build_machine("step", _S, _S.PENDING, [row, row._replace(dest=_S.FAILED)]))
+
+
+def test_what_has_not_ended_is_not_archived() -> None:
+    assert {state for state, _ in ARCHIVE_TABLE} == {status for status in _P if status.finished}
 
 
 @pytest.mark.parametrize("state", [status for status in _P if not status.finished])

@@ -10,7 +10,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "projections")]
 
-from contract.runs import SECOND, claim, completed, started  # noqa: E402
+from contract.runs import SECOND, claim, completed, define, started  # noqa: E402
 from msgspec.structs import replace  # noqa: E402
 from story import ERROR, Story  # noqa: E402
 
@@ -70,6 +70,8 @@ def tell() -> list[tuple[Story, str]]:
     fallback.tell(p.PipelineCompleted((fallback.run.step("all").version,), 99.0))
     return [
         (suspended(), "suspended"),
+        (nested(), "nested"),
+        (within(), "within"),
         (rolled_back(), "rolled-back"),
         (forked(), "forked"),
         (fallback, "fallback"),
@@ -121,6 +123,41 @@ def suspended() -> Story:
     )
     sinks = tuple(story.run.step(name).version for name in ("sleeps", "hears", "patient"))
     return story.tell(p.PipelineCompleted(sinks, 99.0), epoch=2)
+
+
+INNER = define({"x": [], "y": ["x"]}, name="inner", x={"compensate": "m:undo"})
+"""A pipeline that is a step."""
+
+
+def nested() -> Story:
+    """A step that is a pipeline: it fails within, is tried again, and undone in the end."""
+    steps = {"clean": [], "bad": ["clean"]}
+    options = {"clean": {"pipeline": INNER, "timeout": 60.0}}
+    story = Story(steps, options=options, on_failure="rollback").claim().start("clean")
+    story.tell(s.StepSuspended("clean", 1, "pipeline", 0.5, run="child")).after(5)
+    error = replace(ERROR, path=("y",))
+    story.tell(s.StepWoken("clean", "pipeline", ended=s.ChildEnd(error=error))).start("clean")
+    story.tell(s.StepFailed("clean", 2, error)).retry("clean", 10).after(10).start("clean")
+    story.tell(s.StepSuspended("clean", 3, "pipeline", 0.5, run="child")).after(5)
+    outputs = {"y": completed("y").output}
+    ended = s.ChildEnd(outputs, metrics={"documents": 2})
+    story.tell(s.StepWoken("clean", "pipeline", ended=ended)).start("clean").complete("clean")
+    story.start("bad").fail("bad").tell(p.PipelineRollbackStarted("bad", ERROR))
+    story.tell(s.StepCompensationStarted("clean", 5, ""), claim("engine-2"), epoch=2).after(2)
+    return story.tell(s.StepCompensated("clean", 5, 2.0), p.PipelineRolledBack(), epoch=2)
+
+
+def within() -> Story:
+    """The run of that step."""
+    parent = p.Parent("r", "clean")
+    story = Story({}, definition=INNER, parent=parent, deadline=int(1_000_060 * SECOND)).claim()
+    story.start("x").complete("x").start("y").after(5).fail("y")
+    story.tell(p.PipelineFailed("y", ERROR)).after(10)
+    story.tell(p.PipelineResumed(deadline=int(1_000_075 * SECOND))).start("y").after(5)
+    story.complete("y").tell(p.PipelineCompleted((story.run.step("y").version,), 99.0))
+    story.tell(p.PipelineRollbackStarted(), claim("engine-2"), epoch=2)
+    story.tell(s.StepCompensationStarted("x", 2, "w"), epoch=2).after(2)
+    return story.tell(s.StepCompensated("x", 2, 2.0), p.PipelineRolledBack(), epoch=2)
 
 
 def rolled_back() -> Story:

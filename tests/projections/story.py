@@ -8,6 +8,7 @@ from typing import Any
 from contract.runs import SECOND, batch, claim, completed, define, started, submission
 
 from semantica.pipeline.events import step as s
+from semantica.pipeline.events.definition import PipelineDefinition
 from semantica.pipeline.events.memory import MemoryStore
 from semantica.pipeline.events.upcasters import Event
 from semantica.pipeline.events.values import ErrorInfo
@@ -24,9 +25,10 @@ class Story:
         steps: Mapping[str, Sequence[str]],
         *,
         options: Mapping[str, Mapping[str, Any]] | None = None,
+        definition: PipelineDefinition | None = None,
         **fields: Any,
     ) -> None:
-        self.definition = define(steps, **(options or {}))
+        self.definition = definition or define(steps, **(options or {}))
         self.store = MemoryStore()
         self.run = Run("r", self.definition)
         self.seconds = 0.0

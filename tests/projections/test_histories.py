@@ -6,6 +6,7 @@ import json
 import threading
 from pathlib import Path
 
+import msgspec
 import pytest
 from histories.record import summary
 from histories.record_pool import pool_summary, replayed
@@ -15,6 +16,7 @@ from semantica.pipeline.engine.clock import SystemClock
 from semantica.pipeline.engine.pool import SharedPool
 from semantica.pipeline.events.envelope import Envelope, NewEvent, first_break
 from semantica.pipeline.events.memory import MemoryStore
+from semantica.pipeline.events.retention import stubs
 from semantica.pipeline.events.store import Batch
 from semantica.pipeline.events.upcasters import EVENT_TYPES, to_event
 from semantica.pipeline.projections.catchup import load_run
@@ -24,7 +26,8 @@ from semantica.pipeline.projections.timeline import timeline
 FOLDER = Path(__file__).parents[1] / "histories"
 HISTORIES = sorted(FOLDER.glob("*.jsonl"))
 POOLS = [path for path in HISTORIES if path.stem.endswith("-pool")]
-RUNS = [path for path in HISTORIES if path not in POOLS]
+STUBS = [path for path in HISTORIES if path.stem.endswith("-archived")]
+RUNS = [path for path in HISTORIES if path not in (*POOLS, *STUBS)]
 
 
 def envelopes(path: Path) -> list[Envelope]:
@@ -74,6 +77,17 @@ def test_a_pools_history_still_folds_to_what_it_did(path: Path) -> None:
         assert json.loads(json.dumps(pool_summary(pool))) == expected
     shared = SharedPool(store, "here", SystemClock(), threading.Event())
     assert json.loads(json.dumps(pool_summary(Pool("here", shared.state)))) == expected
+
+
+@pytest.mark.parametrize("path", STUBS, ids=lambda path: path.stem)
+def test_stubs_of_the_past_are_still_understood(path: Path) -> None:
+    recorded = envelopes(path)
+    assert first_break(recorded) is None
+    expected = json.loads(path.with_suffix(".json").read_text())
+    store = stored(recorded)
+    assert [msgspec.to_builtins(stub) for stub in stubs(store)] == expected["stubs"]
+    found = store.archived("r")
+    assert found is not None and found.digest == recorded[0].digest
 
 
 def test_the_histories_hold_every_event_of_the_law() -> None:

@@ -19,6 +19,7 @@ from semantica.pipeline.events.machines import PipelineStatus, StepStatus
 from semantica.pipeline.events.memory import MemoryStore
 from semantica.pipeline.events.store import Batch, Snapshot
 from semantica.pipeline.projections.catchup import (
+    SNAPSHOT_BYTES,
     from_snapshot,
     load_run,
     save_snapshot,
@@ -175,16 +176,22 @@ def test_a_snapshot_of_another_fold_or_a_damaged_one_is_ignored(
     assert load_run(long_story.store, "r").state == long_story.run.state
 
 
-def test_snapshots_are_far_apart() -> None:
-    story = Story({"a": []})
-    assert not snapshot_due(story.run, 0)
-    story.run.state.version = 10_000
-    assert snapshot_due(story.run, 0)
-    assert not snapshot_due(story.run, 1)
+def test_snapshots_are_far_apart_and_the_larger_the_farther() -> None:
+    run = Story({"a": []}).run
+    assert not snapshot_due(run)
+    run.state.version = 10_000
+    assert snapshot_due(run)
+    run.saved = (1, 0)
+    assert not snapshot_due(run)
+    run.state.version = 100_000
+    run.saved = (50_000, 50_001 * SNAPSHOT_BYTES)
+    assert not snapshot_due(run)
+    run.saved = (50_000, 50_000 * SNAPSHOT_BYTES)
+    assert snapshot_due(run)
 
 
 def test_an_unknown_run_is_named() -> None:
-    with pytest.raises(RunNotFound, match=r"no run 'nowhere' in :memory:"):
+    with pytest.raises(RunNotFound, match=r"no run with the id or name 'nowhere' in :memory:"):
         load_run(MemoryStore(), "nowhere")
 
 

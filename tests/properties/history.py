@@ -172,7 +172,8 @@ class History:
 
     def _retried(self, event: s.StepRetryScheduled, at: int) -> None:
         policy = self._policy(event.step)
-        assert self.failed.pop(event.step).retryable
+        error = self.failed.pop(event.step)
+        assert error.retryable
         assert event.step not in self.falling, "no retry follows a fallback"
         self.retries[event.step] = self.retries.get(event.step, 0) + 1
         assert policy is not None
@@ -180,7 +181,8 @@ class History:
         longest = min(
             policy.initial_delay * policy.backoff_factor ** (event.retry - 1), policy.max_delay
         )
-        assert longest * (1 - policy.jitter) <= event.delay <= longest
+        asked = error.retry_after or 0.0
+        assert max(longest * (1 - policy.jitter), asked) <= event.delay <= max(longest, asked)
         assert event.due == at + int(event.delay * 1e9)
         self.timers[event.step] = event.due, at
 

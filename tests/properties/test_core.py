@@ -66,15 +66,15 @@ def definitions(draw: st.DrawFn) -> PipelineDefinition:
     return PipelineDefinition("job", tuple(draw(st.permutations(steps))))
 
 
-def error(retryable: bool) -> ErrorInfo:
-    return ErrorInfo("builtins.OSError", "no", retryable=retryable)
+def error(retryable: bool, retry_after: float | None = None) -> ErrorInfo:
+    return ErrorInfo("builtins.OSError", "no", retryable=retryable, retry_after=retry_after)
 
 
 def outcomes(i: int, attempt: int, draw: float = 0.5) -> list[c.Command]:
     """Everything that can be said about an attempt."""
     return [
         c.Complete(i, attempt, value(f"{i}/{attempt}"), 0.5, 0.1, {"items": 1}),
-        c.Fail(i, attempt, error(True), draw),
+        c.Fail(i, attempt, error(True, 60 * draw), draw),
         c.Fail(i, attempt, error(False), draw),
         c.TimeOut(i, attempt, error(True), draw),
         c.Report(i, attempt, 1, 2, "half"),

@@ -61,7 +61,8 @@ class Chronicle(History):
         self.alarms: dict[str, tuple[int, int]] = {}
         self.cancelled: set[str] = set()
         self.undone: set[str] = set()
-        self.undoing: str | None = None
+        self.begun: set[str] = set()
+        """Steps that are pipelines, whose runs have begun."""
 
     def follow(self, envelopes: list[Envelope]) -> None:
         """Read what is new."""
@@ -98,8 +99,11 @@ class Chronicle(History):
 
     def _moved(self, event: Event, envelope: Envelope) -> None:
         if isinstance(event, p.PipelineClaimed):
-            first = envelope.version == 2  # it comes with the submission
-            assert first or envelope.epoch > self.run.state.epoch, "a claim raises the epoch"
+            # It comes with the submission, or with the undoing of a step's run that had ended.
+            first = envelope.version == 2 or self.status == "rolling_back"
+            state = self.run.state
+            taken = envelope.epoch > state.epoch or (first and event.owner != state.owner)
+            assert taken, "a claim raises the epoch"
         if isinstance(event, p.PipelineDeadlineExceeded):
             assert self.deadline is not None and envelope.at >= self.deadline
             self.late = True
@@ -118,8 +122,7 @@ class Chronicle(History):
         if self.status in AT_REST:
             assert not self.in_flight, f"{self.status} with {self.in_flight} in flight"
         if isinstance(event, p.PipelineRolledBack):
-            needed = {n for n in self.completed if self.steps[n].compensate is not None}
-            assert needed == self.undone, "what was done is undone"
+            assert self._to_undo() == self.undone, "what was done is undone"
 
     def _resumed(self, event: p.PipelineResumed, at: int) -> None:
         assert set(event.due) == set(self.timers) | set(self.alarms)
@@ -131,6 +134,7 @@ class Chronicle(History):
             timers[step] = due, since
         if self.late:
             self.late, self.deadline = False, None
+        self.deadline = event.deadline or self.deadline
         for step in (*self.failed, *self.cancelled):
             self.retries.pop(step, None)
             self.falling.discard(step)
@@ -173,6 +177,11 @@ class Chronicle(History):
     def _waits(self, event: s.StepSuspended, at: int) -> None:
         assert self.in_flight.pop(event.step) == event.attempt, "an attempt has one ending"
         self.suspended[event.step] = event
+        if event.run is not None:
+            self.begun.add(event.step)
+            going = sum(waited.run is not None for waited in self.suspended.values())
+            cap = self.submitted.parallelism
+            assert cap is None or len(self.in_flight) + going <= cap
         if event.due:
             self.alarms[event.step] = event.due, at
 
@@ -180,7 +189,11 @@ class Chronicle(History):
         waited = self.suspended.pop(event.step)
         planned = self.alarms.pop(event.step, None)
         assert event.key == waited.key
-        if event.signal is not None:
+        assert (event.ended is None) == (waited.run is None)
+        if event.ended is not None:
+            assert planned is None
+            assert self.status in ("running", "pausing", "stopping")
+        elif event.signal is not None:
             assert event.signal == waited.signal
             assert self.received[event.signal].pop(0) == event.value, "first come, first served"
         else:
@@ -196,13 +209,20 @@ class Chronicle(History):
 
     def _undo(self, event: s.StepCompensationStarted, at: int) -> None:
         assert self.status == "rolling_back" and not self.in_flight
-        assert event.step in self.completed - self.undone
+        assert event.step in self._to_undo() - self.undone
         after = {n for n, step in self.steps.items() if event.step in step.dependencies}
-        left = {n for n in after & self.completed if self.steps[n].compensate is not None}
-        assert left <= self.undone, "what was built on it is undone first"
+        assert after & self._to_undo() <= self.undone, "what was built on it is undone first"
         assert event.attempt == self.attempts[event.step] + 1, "attempts rise one by one"
         self.attempts[event.step] = self.in_flight[event.step] = event.attempt
-        self.started[event.step, event.attempt] = self.epoch, self.outputs[event.step][1]
+        if event.step in self.outputs:
+            self.started[event.step, event.attempt] = self.epoch, self.outputs[event.step][1]
+
+    def _to_undo(self) -> set[str]:
+        """The steps of which something has to be undone."""
+        found = {n for n in self.completed if self.steps[n].compensate is not None}
+        inside = {n for n in self.begun - self.passed if self.steps[n].compensate is None}
+        nested = {n: self.steps[n].pipeline for n in inside}
+        return found | {n for n, one in nested.items() if one is not None and one.compensates}
 
     def _undone(self, event: Any, at: int) -> None:
         assert self.in_flight.pop(event.step) == event.attempt, "an attempt has one ending"

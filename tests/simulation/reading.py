@@ -127,7 +127,8 @@ class History:
     def _policy(self, name: str) -> RetryPolicy | None:
         """Its own policy comes before that of its type, and that before the run's."""
         step, submitted = self.steps[name], self.submitted
-        return step.retry or submitted.policies.get(step.type) or submitted.retry
+        own = step.retry or submitted.policies.get(step.type)
+        return own if step.pipeline is not None else own or submitted.retry
 
     def _fell_back(self, event: s.StepFallbackScheduled) -> None:
         assert self.steps[event.step].type in self.submitted.fallbacks

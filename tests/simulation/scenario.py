@@ -11,7 +11,7 @@ from semantica.pipeline.engine import stock
 from semantica.pipeline.engine.failure import FailureHandler
 from semantica.pipeline.engine.pool import Draft
 from semantica.pipeline.engine.requests import Submission
-from semantica.pipeline.engine.submission import submitted
+from semantica.pipeline.engine.submission import _types, submitted
 from semantica.pipeline.events import resource as r
 from semantica.pipeline.events.definition import PipelineDefinition, RetryPolicy, StepDefinition
 
@@ -30,7 +30,7 @@ def policy(chance: Random) -> RetryPolicy:
     )
 
 
-def step(chance: Random, i: int) -> StepDefinition:
+def step(chance: Random, i: int, depth: int) -> StepDefinition:
     def sometimes(share: float, value: Any) -> Any:
         return value if chance.random() < share else None
 
@@ -39,6 +39,18 @@ def step(chance: Random, i: int) -> StepDefinition:
         chance.choice(["sleep 0", "sleep 5", "sleep 40", "go", "go 30", "stop 10"])
         for _ in range(chance.choice([0, 0, 0, 0, 1, 2]))
     ]
+    if depth < 3 and chance.random() < 0.12:
+        nested = pipeline(chance, f"within s{i}", chance.randint(1, 3), depth + 1)
+        return StepDefinition(
+            name=f"s{i}",
+            type=chance.choice(["plain", "sturdy"]),
+            dependencies=tuple(f"s{j}" for j in before),
+            pipeline=nested,
+            when=sometimes(0.1, f"{HERE}:condition"),
+            compensate=sometimes(0.2, f"{HERE}:undo"),
+            timeout=sometimes(0.2, chance.choice([5.0, 30.0])),
+            retry=sometimes(0.5, policy(chance)),
+        )
     wanted = {n: chance.choice([1.0, 1.0, 1.5, 2.0]) for n in CAPACITY if chance.random() < 0.2}
     return StepDefinition(
         name=f"s{i}",
@@ -57,8 +69,8 @@ def step(chance: Random, i: int) -> StepDefinition:
     )
 
 
-def pipeline(chance: Random, name: str) -> PipelineDefinition:
-    steps = [step(chance, i) for i in range(chance.randint(1, 7))]
+def pipeline(chance: Random, name: str, size: int, depth: int = 0) -> PipelineDefinition:
+    steps = [step(chance, i, depth) for i in range(size)]
     chance.shuffle(steps)
     return PipelineDefinition(name, tuple(steps))
 
@@ -84,7 +96,7 @@ def submission(
         origin=None,
         warnings=[],
     )
-    if any(step.type == "sturdy" for step in definition.steps):
+    if "sturdy" in _types(definition):
         from msgspec.structs import replace
 
         event = replace(event, fallbacks={"sturdy": f"{HERE}:fallback"})

@@ -165,7 +165,7 @@ class Simulation(Watch):
         known = [one for one in self.submissions.values() if one.given]
         if len(self.submissions) < RUNS:
             run_id = f"r{len(self.submissions) + 1}"
-            definition = scenario.pipeline(self.chance, f"job {run_id}")
+            definition = scenario.pipeline(self.chance, f"job {run_id}", self.chance.randint(1, 7))
             asked = scenario.submission(self.world, run_id, process.name, definition)
             self.submissions[run_id] = asked
         elif known:
@@ -178,12 +178,12 @@ class Simulation(Watch):
 
     def control(self) -> None:
         kind = self.chance.choices(list(CONTROLS), list(CONTROLS.values()))[0]
-        if self.submissions:
-            self.say(self.chance.choice(list(self.submissions)), kind)
+        if self.chronicles:
+            self.say(self.chance.choice(list(self.chronicles)), kind)
 
     def signal(self) -> None:
-        if self.submissions:
-            run_id = self.chance.choice(list(self.submissions))
+        if self.chronicles:
+            run_id = self.chance.choice(list(self.chronicles))
             self.say(run_id, c.Signal, self.chance.choice(["go", "stop"]))
 
     def say(self, run_id: str, kind: Any, name: str = "") -> None:
@@ -273,7 +273,7 @@ class Simulation(Watch):
             while self.jobs():
                 self.finish()
             self.check()
-            if all(one.run.status.finished for one in self.chronicles.values()):
+            if all(map(self.is_over, self.chronicles.values())):
                 break
             if number % 4 == 0:
                 self.help()
@@ -293,7 +293,7 @@ class Simulation(Watch):
     def help(self) -> None:
         """What people do for a run that does not go on by itself."""
         self.recover()
-        for run_id, chronicle in self.chronicles.items():
+        for run_id, chronicle in list(self.chronicles.items()):
             if chronicle.status in ("paused", "stopped"):
                 self.say(run_id, c.Resume)
             elif chronicle.status == "running":

@@ -42,7 +42,7 @@ def stage() -> Iterator[None]:
     still = SimpleNamespace(perf_counter=lambda: 0.0, thread_time=lambda: 0.0)
     before = random.getstate()
     with (
-        mock.patch.multiple(catchup, SNAPSHOT_EVENTS=15),
+        mock.patch.multiple(catchup, SNAPSHOT_EVENTS=15, SNAPSHOT_BYTES=2**20),
         mock.patch.multiple(pool, SNAPSHOT_EVENTS=20, logger=_Log),
         mock.patch.object(loop, "logger", _Log),
         mock.patch.multiple(families, new_id=_ids(), peak_memory=lambda: 1.0),

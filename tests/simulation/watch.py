@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
+import msgspec
 from simulation.process import Broken, Process
 from simulation.promises import Chronicle, Stock
 from simulation.workers import Job
@@ -16,7 +17,9 @@ from semantica.pipeline.engine.context import AttemptCancelled
 from semantica.pipeline.engine.core import commands as c
 from semantica.pipeline.engine.requests import Submission
 from semantica.pipeline.engine.result import PipelineFuture
-from semantica.pipeline.events.codec import decode
+from semantica.pipeline.events.codec import decode, text_of
+from semantica.pipeline.events.definition import PipelineDefinition
+from semantica.pipeline.events.envelope import Envelope
 from semantica.pipeline.events.errors import (
     AppendRefused,
     EngineClosed,
@@ -24,6 +27,8 @@ from semantica.pipeline.events.errors import (
     RunNotFound,
 )
 from semantica.pipeline.events.machines import PipelineStatus
+from semantica.pipeline.events.pipeline import Parent, PipelineSubmitted
+from semantica.pipeline.events.upcasters import to_event
 from semantica.pipeline.projections.catchup import load_run
 
 EXCUSES = (AppendRefused, EngineClosed, LogUnavailable, RunNotFound, c.Refused)
@@ -55,7 +60,9 @@ class Watch:
         chronicle = self.chronicles[run_id]
         if isinstance(command, c.Signal):
             inbox = {item.actor for item in self.world.store.inbox()}
-            over = chronicle.run.status.finished or "stopped" in chronicle.statuses
+            status = chronicle.run.status
+            over = status.finished and status is not PipelineStatus.FAILED
+            over = over or "stopped" in chronicle.statuses
             assert actor in chronicle.actors | inbox or over, f"a signal of {actor} was lost"
 
     def execute(self, attempt: Attempt) -> bool:
@@ -84,7 +91,8 @@ class Watch:
         recorded = {name: decode(value, artifacts) for name, value in inputs.items()}
         step = self.chronicles[context.run_id].steps[context.step]
         if not step.dependencies:
-            assert given == context.run_id, "a root gets the run's data"
+            data = self.chronicles[context.run_id].submitted.data
+            assert given == decode(data, artifacts), "a root gets the run's data"
         elif len(step.dependencies) == 1:
             assert [given] == list(recorded.values())
         else:
@@ -113,10 +121,43 @@ class Watch:
                 self.stock.read((envelope,))
                 continue
             if name not in self.chronicles:
-                definition = self.submissions[name].definition
-                self.chronicles[name] = Chronicle(name, definition, envelope)
+                self.chronicles[name] = Chronicle(name, self.definition(envelope), envelope)
             self.chronicles[name].follow([envelope])
         self.position += len(fresh)
+
+    def definition(self, first: Envelope) -> PipelineDefinition:
+        submitted = to_event(first)
+        assert isinstance(submitted, PipelineSubmitted)
+        text = text_of(submitted.definition, self.world.store.artifacts)
+        return msgspec.json.decode(text, type=PipelineDefinition)
+
+    def is_over(self, chronicle: Chronicle) -> bool:
+        """Whether a run has ended, for good if it is no step of one that may be resumed."""
+        parent = chronicle.submitted.parent
+        if parent is None or chronicle.run.status.finished:
+            return chronicle.run.status.finished
+        return not chronicle.run.status.active and self.is_over(self.chronicles[parent.run])
+
+    def check_family(self, run_id: str, chronicle: Chronicle) -> None:
+        """What a run and the step that it is promise one another."""
+        for name, waited in chronicle.suspended.items():
+            if waited.run is not None:
+                child = self.chronicles[waited.run]
+                assert child.submitted.parent == Parent(run_id, name)
+        link = chronicle.submitted.parent
+        if link is None:
+            return
+        around, state = self.chronicles[link.run], chronicle.run.state
+        step = around.run.step(link.step)
+        if state.status == "rolling_back":
+            assert (around.status, step.status) == ("rolling_back", "compensating")
+        elif chronicle.run.status.active:
+            assert around.run.status.active, f"{state.status} within what is {around.status}"
+            assert around.suspended[link.step].run == run_id, "a run goes on without its step"
+        if chronicle.run.status.active:
+            assert (state.owner, state.epoch) == (around.run.state.owner, around.run.state.epoch)
+        if state.status == "completed" and around.status == "running":
+            assert step.status != "suspended", "it was not told of the end"
 
     def check(self) -> None:
         """All that always holds."""
@@ -129,6 +170,7 @@ class Watch:
             assert chronicle.in_flight == {
                 chronicle.run.graph.name(i): number for i, number in state.running.items()
             }
+            self.check_family(run_id, chronicle)
         for process in self.processes:
             if not process.busy:
                 self.compare_states(process)

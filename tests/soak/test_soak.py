@@ -20,7 +20,7 @@ def test_a_mixed_load_leaves_nothing_behind(tmp_path: Path) -> None:
 
 def test_what_leaks_is_found() -> None:
     def sample(i: int, files: int) -> Sample:
-        return Sample(float(i), i, 50.0, files, 10, 1, 1.0)
+        return Sample(float(i), i, 50.0, files, 10, 1, 1.0, 4.0)
 
     assert not growth([sample(i, 20 + i % 5) for i in range(1, 31)])
     assert growth([sample(i, 20 + i) for i in range(1, 31)]) == [

@@ -149,12 +149,12 @@ def test_the_types_of_steps(shell):
     told = shell("steps").stdout
     assert re.search(r"chunk +\S+chunk:chunk +Cut every document", told)
     one = shell("steps", "chunk").stdout
-    assert re.search(r"chunk_size +512 +int", one)
+    assert re.search(r"chunk_size +512 +int >= 1\n +the most that a chunk holds", one)
     assert ":meth:" not in one
     plain = shell.json("steps", "chunk")
-    assert {"key": "overlap", "required": False, "default": 50, "type": "int"} in (
-        plain["configuration"]
-    )
+    overlap = next(key for key in plain["configuration"] if key["key"] == "overlap")
+    assert overlap.pop("description").startswith("what a chunk shares with the one before it")
+    assert overlap == {"key": "overlap", "required": False, "default": 50, "type": "int >= 0"}
     assert {kind["type"] for kind in shell.json("steps")} >= {"ingest", "parse", "chunk"}
     assert "did you mean 'chunk'" in shell.error("steps", "chnk")
 
@@ -174,8 +174,11 @@ def test_a_type_with_a_schema(capsys, monkeypatch):
     show_type("cut", as_json=True)
     plain = json.loads(capsys.readouterr().out)
     assert plain["configuration"] == [
-        {"key": "maxSize", "required": True, "default": None, "type": "int"},
-        {"key": "tags", "required": False, "default": [], "type": "list[str]"},
+        {"key": key, "required": required, "default": default, "type": kind, "description": ""}
+        for key, required, default, kind in (
+            ("maxSize", True, None, "int"),
+            ("tags", False, [], "list[str]"),
+        )
     ]
     assert plain["any_key"] is False
 

@@ -33,6 +33,7 @@ def seconds(work: Callable[[], object], times: int = 3) -> float:
 
 
 def embedding() -> None:
+    """Print how fast texts are embedded."""
     model = MiniLM()
     print(f"load     {seconds(lambda: vectors_of(model, ['a']), 1):8.2f} s, digests checked")
     short = [SHORT.format(number) for number in range(256)]
@@ -42,6 +43,7 @@ def embedding() -> None:
 
 
 def searching(folder: Path) -> None:
+    """Print how fast vectors are stored and searched, in a file of ``folder``."""
     rng = np.random.default_rng(1)
     index = SqliteVectors(folder / "bench.db")
     index.begin("random", 384)

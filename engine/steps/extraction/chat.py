@@ -119,10 +119,11 @@ class Chat:
         found: dict[tuple[int, str, int], Statement] = {}
         for start, end in split_characters(text, _PIECE, 0):
             numbers = [n for n, one in enumerate(mentions) if start <= one.start and one.end <= end]
-            names = {_plain(text[mentions[n].start : mentions[n].end]): n for n in numbers[::-1]}
+            named = (text[mentions[n].start : mentions[n].end] for n in numbers)
+            names = list(dict.fromkeys(map(_plain, named)))
             if len(names) < 2:
                 continue
-            question = {"text": text[start:end], "entities": list(names)}
+            question = {"text": text[start:end], "entities": names}
             for one in self._ask(_RELATIONS, question, _Relations).relations:
                 statement = _stated(text, start, end, one, mentions, numbers)
                 if statement is not None:

@@ -110,7 +110,7 @@ _TABLE: tuple[tuple[str, float, str], ...] = (
     ("headquartered_in", 0.85, r"s:O,? (?:is |was )?(?:a |an )(?:[\w-]+ ){0,4}based in o:L"),
     # places
     ("located_in", 0.9, r"s:N,? (?:which )?(?:is |was |are |stands |lies )?(?:located |situated |)(?:in|near|at) (?:the )?(?:\w+ ){0,3}o:L"),
-    ("located_in", 0.8, r"(?<!L, )(?<!L and )s:L, o:L(?!,? and L|, L| \d)"),
+    ("located_in", 0.8, r"(?<!L, )(?<!L and )s:L, o:L(?!,? (?:and|or) (?:the )?L|, L| \d)"),
     ("located_in", 0.7, r"s:O of o:L"),
     ("located_in", 0.7, r"s:O,? a (?:[\w]+ ){1,3}(?:in|of) o:L"),
     ("capital_of", 0.95, r"s:L,? (?:is |was )?the capital (?:city )?of (?:the )?o:L"),

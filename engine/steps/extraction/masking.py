@@ -157,9 +157,9 @@ class Masker:
 
     def _described(self, noun: str) -> int | None:
         """The organisation whose name has the noun in it, else the one spoken of most."""
-        named = {key: last for key, (_, last, name) in self._orgs.items() if noun in name}
+        named = [org for org in self._orgs.values() if noun in org[2]]
         if named:
-            return max(named.values())
+            return max(named)[1]
         if noun not in ("company", "firm", "group", "start-up", "corporation"):
             return None
         return max(self._orgs.values(), default=(0, None, ""), key=lambda org: org[:1])[1]

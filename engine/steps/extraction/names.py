@@ -33,7 +33,7 @@ _TOKEN = (
 _JOINING = "of|de|da|do|del|della|di|der|den|van|von|la|le|du|y|and|for|&"
 _GAP = r"[ \u00a0\n]{1,2}"
 _CHUNK = re.compile(
-    rf"(?<!\w){_TOKEN}(?:{_GAP}(?:(?:{_JOINING}){_GAP}(?:the{_GAP}|la{_GAP})?)?{_TOKEN}){{0,15}}"
+    rf"(?<!\w){_TOKEN}(?:{_GAP}(?:(?:{_JOINING}){_GAP}(?:(?:the|la|der|den|de){_GAP})?)?{_TOKEN}){{0,15}}"
 )
 _PART = re.compile(rf"{_ABBREVIATED}|[^\s]+")
 _LEGAL = re.compile(
@@ -116,7 +116,8 @@ def _runs(text: str, parts: Spans) -> Iterator[Spans]:
     while place < len(parts):
         word = text[slice(*parts[place])]
         if not run or word.casefold() not in _CONNECTING:
-            if run and _line_ends(text, run[-1][1], parts[place][0]):
+            joined = run and text[slice(*run[-1])].casefold() in _CONNECTING
+            if run and not joined and _line_ends(text, run[-1][1], parts[place][0]):
                 yield run
                 run = []
             if word.casefold() not in _CONNECTING or (
@@ -305,7 +306,7 @@ def _by_itself(key: tuple[str, ...]) -> Iterator[tuple[str, float]]:
             yield "PERSON", 0.6
 
 
-_LISTED = re.compile(r",? ?\n?(?:and |or |& )?|/|, ")
+_LISTED = re.compile(r",[ \n](?:and |or )?|[ \n](?:and|or|&)[ \n]|/")
 
 
 def _share(text: str, found: list[Name], types: dict[tuple[str, ...], Verdict]) -> None:
@@ -319,6 +320,12 @@ def _share(text: str, found: list[Name], types: dict[tuple[str, ...], Verdict]) 
             types[_key(other)] = known[0], 0.6
 
 
+_LOCAL = frozenset(
+    "museum university school police courier council hospital infirmary library gazette".split()  # noqa: SIM905
+)
+"""What is often named after its town: the town is no short form of it."""
+
+
 def _follow(types: dict[tuple[str, ...], Verdict]) -> None:
     """Give parts of names the type of the whole."""
     parts: dict[tuple[str, ...], str] = {}
@@ -329,7 +336,8 @@ def _follow(types: dict[tuple[str, ...], Verdict]) -> None:
             parts[key[:1]] = parts[key[-1:]] = "PERSON"
             parts[key[-1] + "s",] = "PERSON"
         elif verdict[0] == "ORGANIZATION":
-            for end in range(1, len(key)):
+            local = key[-1] in _LOCAL
+            for end in range(1 + local, len(key)):
                 if key[end - 1] not in _CONNECTING and (end > 1 or key[0] not in words("places")):
                     parts.setdefault(key[:end], "ORGANIZATION")
     for key, kind in parts.items():

@@ -15,57 +15,9 @@ _LETTERED = 40
 
 _WORD = re.compile(r"[^\W\d_][\w\u0300-\u036f]*(?:['\u2019-][^\W\d_]+)*")
 _PLAIN_ENDINGS = ("ed", "ing", "ly", "'s", "\u2019s")
-_TOO_COMMON = frozenset(
-    [
-        "nice",
-        "cork",
-        "reading",
-        "turkey",
-        "jordan",
-        "chad",
-        "mali",
-        "hull",
-        "york",
-        "perth",
-        "may",
-        "mark",
-        "will",
-        "rose",
-        "grace",
-        "hope",
-        "bob",
-        "jean",
-        "art",
-        "iris",
-        "max",
-        "sun",
-        "oil",
-        "gas",
-        "land",
-        "hall",
-        "works",
-        "work",
-        "service",
-        "services",
-        "office",
-        "court",
-        "network",
-        "media",
-        "press",
-        "centre",
-        "center",
-        "capital",
-        "fund",
-        "group",
-        "board",
-        "company",
-        "club",
-        "times",
-        "post",
-        "bank",
-        "house",
-    ]
-)
+_TOO_COMMON = words("too_common")
+"""Words of the lists that mean something else more often, when written small."""
+
 _SPAN = 4
 
 

@@ -160,7 +160,7 @@ class _Names:
         key = _key(entity)
         group = self._group(entity, key)
         short = self._short.get((entity.document, key), key)[1] != key[1]
-        self._forms[group][entity.text].saw(entity.id, counts=not short)
+        self._forms[group][" ".join(entity.text.split())].saw(entity.id, counts=not short)
 
     def standing_for(self, entity: Entity) -> tuple[str, str]:
         """Id of the mention that stands for ``entity``, and its name."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from semantica.pipeline.engine.binding import settle
 from semantica.pipeline.engine.steps.embedding.weights import MINILM, ModelMissing, locate
 from semantica.pipeline.events.artifacts import Artifacts, MemoryArtifacts
 
@@ -79,3 +80,13 @@ def fresh_context() -> type[StepDouble]:
 @pytest.fixture
 def cancelled() -> type[BaseException]:
     return Cancelled
+
+
+@pytest.fixture(scope="session")
+def complaint() -> Callable[..., str]:
+    """What is said of a configuration of a step, before anything runs; empty when it is sound."""
+
+    def complaint(step: Callable[..., Any], config: dict[str, Any]) -> str:
+        return "; ".join(misfit.message for misfit in settle(step, config)[1])
+
+    return complaint
