@@ -9,7 +9,6 @@ from typing import Any
 
 from .directory import RunRow
 from .envelope import Envelope
-from .errors import LogCorrupt
 from .sqlite_connection import Connection
 from .sqlite_rows import ENVELOPE, ROW, to_envelope, to_row
 from .verify import Fault
@@ -46,7 +45,7 @@ class SqliteInspection:
         for row in self._rows(f"SELECT {ROW} FROM directory NOT INDEXED"):
             try:
                 yield to_row(row)
-            except LogCorrupt as error:
+            except sqlite3.DatabaseError as error:
                 yield Fault(str(error), f"run/{row[0]}")
         yield from self._failed()
 

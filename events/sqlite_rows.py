@@ -41,7 +41,7 @@ def to_row(found: Sequence[Any]) -> RunRow:
     """The run in a row of the columns ``ROW``. If it is none, sqlite3.DatabaseError."""
     run_id, name, status, *rest = found
     if status not in _STATUSES:
-        raise _damaged(f"run {run_id} is {status!r}, which no run can be")
+        raise _damaged(f"the directory says that run {run_id} is {status!r}")
     return RunRow(run_id, name, PipelineStatus(status), *rest)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import settings
 from invariants import check_log
 from making import MakeEngine
@@ -20,6 +21,13 @@ from semantica.pipeline.projections.catchup import load_run
 
 settings.register_profile("untimed", deadline=None)  # speed is measured elsewhere
 settings.load_profile("untimed")
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """A command within this process configures the messages of the whole process."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(autouse=True)

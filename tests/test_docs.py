@@ -15,12 +15,18 @@ from semantica.pipeline.tools.cli import cli
 from semantica.pipeline.tools.diagrams import updated
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+PAGES = {
+    page: (ROOT / page).read_text(encoding="utf-8")
+    for page in ("README.md", "engine/README.md", "engine/steps/README.md", "events/README.md")
+}
+TEXT = "\n".join(PAGES.values())
+BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 
 
 def test_the_diagrams_are_those_of_the_law() -> None:
-    assert updated(README) == README, "run: python -m semantica.pipeline.tools.diagrams README.md"
+    law = PAGES["events/README.md"]
+    assert law.count("<!-- diagram: ") == 4
+    assert updated(law) == law, "run: python -m semantica.pipeline.tools.diagrams events/README.md"
 
 
 def test_every_python_block_is_executed() -> None:
@@ -112,7 +118,7 @@ def test_the_block_on_search_does_what_it_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PIPELINE_LOG", str(tmp_path / "pipeline.db"))
-    told = output_of(BLOCKS[7], ROOT).splitlines()
+    told = output_of(block("search("), ROOT).splitlines()
     assert "observatory.txt 0-294: 'The Halden Observatory" in told[0]
 
 
@@ -125,18 +131,25 @@ def output_of(block: str, folder: Path) -> str:
 
 
 def test_the_settings_are_settings(tmp_path: Path) -> None:
-    (block,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    (block,) = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
     (tmp_path / "config.yaml").write_text(block)
     config = PipelineConfig(config_file=tmp_path / "config.yaml")
     assert (config.max_workers, config.max_memory_gb, config.parallelism_level) == (4, 16, 2)
     assert config.template_parallelism("rag_pipeline") == 4
 
 
-def test_every_command_is_in_the_readme() -> None:
-    missing = [name for name in cli.commands if not re.search(rf"\b{name}\b", README)]
-    assert not missing, f"the README does not mention {missing}"
+def test_every_command_is_documented() -> None:
+    missing = [
+        name for name in cli.commands if not re.search(rf"semantica-pipeline {name}\b", TEXT)
+    ]
+    assert not missing, f"no page shows how to use {missing}"
 
 
-def test_files_that_the_readme_links_exist() -> None:
-    for target in re.findall(r"\]\(([^)#:]+)\)", README):
-        assert (ROOT / target).exists(), target
+@pytest.mark.parametrize("page", PAGES)
+def test_what_a_page_links_is_there(page: str) -> None:
+    for target, part in re.findall(r"\]\(([^)#:]+)(?:#([^)]+))?\)", PAGES[page]):
+        linked = (ROOT / page).parent / target
+        assert linked.exists(), target
+        if part:
+            titles = re.findall(r"^#+ (.*)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
+            assert part in {re.sub(r"[^\w -]", "", one).lower().replace(" ", "-") for one in titles}

@@ -1,6 +1,6 @@
-"""State diagrams of the law, in Mermaid, as the README shows them.
+"""State diagrams of the law, in Mermaid, as ``events/README.md`` shows them.
 
-``python -m semantica.pipeline.tools.diagrams README.md`` writes them between their markers.
+``python -m semantica.pipeline.tools.diagrams events/README.md`` writes them between their markers.
 """
 
 from __future__ import annotations

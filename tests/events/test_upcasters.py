@@ -64,6 +64,7 @@ BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
     "dict[str, RetryPolicy]": st.dictionaries(text, policies, max_size=3),
     "dict[str, str]": st.dictionaries(text, text, max_size=3),
     "tuple[str, ...]": st.lists(text, max_size=3).map(tuple),
+    "dict[str, Value]": st.dictionaries(text, values, max_size=3),
     "Value | None": st.none() | values,
     "ErrorInfo | None": st.none() | errors,
     "Ordering": st.sampled_from(Ordering),

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import click
 import pytest
-import structlog
 from click.testing import CliRunner
 
 from semantica.pipeline.engine.steps import registry
@@ -28,7 +27,6 @@ def inside(shell, monkeypatch):
     monkeypatch.delitem(sys.modules, "flows", raising=False)
     yield
     sys.modules.pop("flows", None)
-    structlog.reset_defaults()
 
 
 SUMS = "flows/flows.py:sums"
@@ -258,15 +256,23 @@ def test_a_bug_is_one_line_too(monkeypatch):
 def test_every_command_explains_itself():
     done = CliRunner().invoke(cli, ["--help"])
     assert done.exit_code == 0
-    for name, command in cli.commands.items():
+    for name in cli.commands:
         assert f"  {name} " in done.stdout
-        told = CliRunner().invoke(cli, [name, "--help"])
-        assert told.exit_code == 0
-        assert "Example" in told.stdout
-        options = [one for one in command.params if isinstance(one, click.Option)]
-        assert all(option.help for option in options), name
+    _explains_itself((), cli)
     assert CliRunner().invoke(cli, []).stdout == done.stdout
     assert CliRunner().invoke(cli, ["--version"]).exit_code == 0
+
+
+def _explains_itself(path, command):
+    if isinstance(command, click.Group):
+        for name, one in command.commands.items():
+            _explains_itself((*path, name), one)
+        return
+    told = CliRunner().invoke(cli, [*path, "--help"])
+    assert told.exit_code == 0
+    assert "Example" in told.stdout, path
+    options = [one for one in command.params if isinstance(one, click.Option)]
+    assert all(option.help for option in options), path
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,10 @@ def test_suspended_steps(suspended: Story) -> None:
         "back": "3.0 s in 2 running",
     }
     assert counts(suspended.run) == {"running": 1, "suspended": 2}
-    told = {step.name: step.waits_for for step in report(suspended.run, suspended.now).steps}
+    told = {
+        step.name: step.waits_for
+        for step in report(suspended.run, suspended.now, suspended.store.run).steps
+    }
     assert told["sleeps"] == "its alarm in 86397 s"
     assert "classDef suspended" in mermaid(of_run(suspended.run))
     assert lines(suspended) >= {"sleeps waits for its alarm", "hears waits for the signal go"}
