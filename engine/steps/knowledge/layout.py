@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Points: TypeAlias = "NDArray[np.float64]"
 
-EDGE = 22.0
+EDGE = 18.0
 """Length of a link between the boxes of its ends, in pixels."""
 MARGIN = 9.0
 """Least distance between boxes."""

@@ -7,13 +7,13 @@ documents reaches the page as data only: none of it is markup or script there.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from .picture import picture_of
+from .picture import Picture, picture_of
 from .plain import printable
-from .svg import colours_of, drawing
+from .svg import caption_of, colours_of, drawing
 
 if TYPE_CHECKING:
     from .graph import KnowledgeGraph
@@ -29,7 +29,8 @@ def write_html(graph: KnowledgeGraph, file: BinaryIO, limit: int | None = None) 
     page = files(__package__).joinpath("page.html").read_text("utf-8")
     head, _, rest = page.partition("<!--picture-->")
     middle, _, tail = rest.partition("/*data*/")
-    parts = (head, drawing(graph, picture_of(graph, limit)), middle, _script(_data(graph)), tail)
+    picture = picture_of(graph, limit)
+    parts = (head, drawing(graph, picture), middle, _script(_data(graph, picture)), tail)
     file.write("".join(parts).encode())
 
 
@@ -41,7 +42,7 @@ def _script(data: Any) -> str:
     return text
 
 
-def _data(graph: KnowledgeGraph) -> dict[str, Any]:
+def _data(graph: KnowledgeGraph, picture: Picture) -> dict[str, Any]:
     number = {node.id: place for place, node in enumerate(graph.nodes)}
     ranked = sorted(graph.nodes, key=lambda node: (-node.mentions, number[node.id]))[:LISTED]
     sources = {one.id: printable(one.source or one.id) for one in graph.corpus.documents}
@@ -57,9 +58,19 @@ def _data(graph: KnowledgeGraph) -> dict[str, Any]:
         if len(places) < PLACES:
             place = sources.get(relation.document, printable(relation.document))
             places.append([place, start, end, printable(" ".join(relation.evidence.split()))])
-    colours = colours_of(sorted({node.type for node in graph.nodes}))
+    counts = Counter(node.type for node in graph.nodes)
+    colours = colours_of(sorted(counts))
     return {
-        "types": {printable(kind): one.stroke for kind, one in colours.items()},
+        "caption": caption_of(graph, picture),
+        "types": [
+            {
+                "name": printable(kind),
+                "count": counts[kind],
+                "light": one.stroke,
+                "dark": one.dark_stroke,
+            }
+            for kind, one in sorted(colours.items())
+        ],
         "total": len(graph.nodes),
         "nodes": [
             {

@@ -95,7 +95,7 @@ def _elements(graph: KnowledgeGraph, picture: Picture) -> Iterator[str]:
     colours = colours_of(picture.shown)
     names = {kind: f"t{number}" for number, kind in enumerate(colours)}
     legend, right = _legend(picture, names)
-    caption = _caption(graph, picture)
+    caption = caption_of(graph, picture)
     least = max(right, width_of(caption) * 0.95 + EDGE)
     width = max(picture.width + 2 * EDGE, least)
     height = picture.height + _HEAD + _FOOT + EDGE
@@ -113,8 +113,8 @@ def _elements(graph: KnowledgeGraph, picture: Picture) -> Iterator[str]:
         "</marker></defs>"
     )
     yield f'<rect class="ground" width="{width:.0f}" height="{height:.0f}"/>'
-    yield f'<text class="title" x="{EDGE}" y="34">Knowledge graph</text>'
-    yield legend
+    yield f'<g class="head"><text class="title" x="{EDGE}" y="34">Knowledge graph</text>'
+    yield f"{legend}</g>"
     left = (width - picture.width) / 2
     yield f'<g class="picture" transform="translate({left:.1f} {_HEAD})">'
     yield from map(_arrow, picture.arrows)
@@ -146,7 +146,8 @@ def _legend(picture: Picture, names: dict[str, str]) -> tuple[str, float]:
     return "".join(parts), left + EDGE
 
 
-def _caption(graph: KnowledgeGraph, picture: Picture) -> str:
+def caption_of(graph: KnowledgeGraph, picture: Picture) -> str:
+    """How much there is, and how much of it is not drawn."""
     total = graph.counts
     text = f"{total['nodes']:,} entities, {total['edges']:,} relations"
     hidden = picture.hidden

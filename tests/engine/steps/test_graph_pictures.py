@@ -124,6 +124,10 @@ def test_a_page_says_of_everything_where_it_is_from_and_needs_nothing_else(
     (founded,) = [edge for edge in data["edges"] if edge["predicate"] == "founded"]
     assert [place[0] for place in founded["places"]] == ["/texts/0.txt", "/texts/1.txt"]
     assert founded["places"][0][3].startswith("Marie Curie was born in Warsaw.")
+    assert [(kind["name"], kind["count"]) for kind in data["types"]] == [
+        ("ORGANIZATION", 1), ("PERSON", 1), ("PLACE", 4),
+    ]  # fmt: skip
+    assert data["caption"].startswith("6 entities, 4 relations; not shown: 1 ")
     drawn = set(re.findall(r'data-node="(\d+)"', page))
     assert {str(nodes["Marie Curie"]["number"]), str(founded["to"])} <= drawn
     assert str(nodes["Lyon"]["number"]) not in drawn
