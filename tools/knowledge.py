@@ -150,6 +150,23 @@ def _short(value: Any) -> str:
     return text
 
 
+def save_graph(run: str, output: str, log: str | None, *, as_json: bool) -> None:
+    """Write the graph that a run has built. Raises BadInput, StepConfigError."""
+    from ..engine.steps.knowledge.export import format_of
+    from .built import graph_in
+    from .finding import opened
+    from .loading import is_target
+    from .terminal import BadInput
+
+    format_of(Path(output))
+    if is_target(run):
+        raise BadInput(f"--output: {run} is a pipeline; only a run of it has a knowledge graph")
+    with opened(log) as opened_log:
+        built = graph_in(opened_log.store, run, None)
+        built.graph.save(output)
+        _show_saved(built, output, as_json)
+
+
 def _show_saved(built: Built, output: str, as_json: bool) -> None:
     from .terminal import print_json
 
