@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,6 +74,12 @@ class SqliteStore:
                 [(item, *refused) for item in taken],
             )
             return answers
+
+    def adopt(self, pages: Iterable[Sequence[Batch]]) -> None:
+        with self._writing() as connection:
+            for batches in pages:
+                for refusal in filter(None, self._append_all(connection, batches)):
+                    raise refusal
 
     def _append_all(
         self, connection: sqlite3.Connection, batches: Sequence[Batch]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -102,6 +102,15 @@ class Store(Protocol):
 
         A batch whose stream has another version or a higher epoch, or was archived, is left out,
         with those of its unit, and its refusal returned in its place; the others are recorded.
+        """
+        ...
+
+    def adopt(self, pages: Iterable[Sequence[Batch]]) -> None:
+        """Append the batches of all pages in one durable transaction, in bounded memory.
+
+        Raises:
+            AppendRefused: One may not follow its stream; nothing was recorded. Nor is it after any
+                other error, those of ``pages`` included.
         """
         ...
 

@@ -60,7 +60,9 @@ def test_it_is_drawn_by_either_command(known: Any) -> None:
         drawn = {"".join(one.itertext()) for one in ElementTree.parse(file).iter()}
         assert {"Marie Curie", "Radium Institute", "born in"} <= drawn
         assert "Eva Sars" in drawn
-    assert (known.folder / "graph.svg").read_bytes() == (known.folder / "knowledge.svg").read_bytes()
+    assert (known.folder / "graph.svg").read_bytes() == (
+        known.folder / "knowledge.svg"
+    ).read_bytes()
     known("graph", "lives", "--output", "lives.html")
     page = Path(known.folder / "lives.html").read_text()
     assert "curie.md" in page
