@@ -18,6 +18,7 @@ from .errors import AppendRefused, LogError
 from .machines import PipelineStatus
 from .store import Backup, Batch, InboxItem, Member, Snapshot
 from .stub import ARCHIVE
+from .subscriptions import MemorySubscriptions
 
 
 class MemoryStore:
@@ -26,6 +27,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self.location = ":memory:"
         self.artifacts = MemoryArtifacts()
+        self.subscriptions = MemorySubscriptions()
         self._lock = threading.RLock()
         self._log: list[Envelope] = []
         self._streams: dict[str, list[Envelope]] = {}

@@ -18,6 +18,7 @@ from .memory import in_turn
 from .sqlite_connection import Connection, Durability, beside
 from .sqlite_file import LifeLock
 from .sqlite_rows import ENVELOPE, ROW, to_envelope, to_row, write_row
+from .sqlite_subscriptions import SqliteSubscriptions
 from .store import Backup, Batch, InboxItem, Member, Snapshot
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class SqliteStore:
         self.durability = durability
         self._connection = Connection(self.path, durability, busy_timeout)
         self._reading, self._writing = self._connection.reading, self._connection.writing
+        self.subscriptions = SqliteSubscriptions(self._connection)
         self._lives: dict[str, LifeLock] = {}
         self._data_version = self._read_data_version()
         self.artifacts = FileArtifacts(

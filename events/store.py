@@ -14,6 +14,7 @@ from .directory import RunRow
 from .envelope import Envelope, NewEvent
 from .errors import AppendRefused
 from .machines import PipelineStatus
+from .subscriptions import Subscriptions
 
 if TYPE_CHECKING:
     from .verify import Inspection
@@ -92,6 +93,11 @@ class Store(Protocol):
     @property
     def artifacts(self) -> ArtifactKeeper:
         """Where large values are kept."""
+        ...
+
+    @property
+    def subscriptions(self) -> Subscriptions:
+        """How far those have come who follow it."""
         ...
 
     def append(

@@ -36,7 +36,7 @@ def test_the_diagrams_are_those_of_the_law() -> None:
 
 
 def test_every_python_block_is_executed() -> None:
-    assert len(BLOCKS) == 10, "a new block needs a test"
+    assert len(BLOCKS) == 11, "a new block needs a test"
 
 
 def test_the_block_on_programs_does_what_it_says(tmp_path: Path) -> None:
@@ -112,6 +112,11 @@ def test_the_block_on_nested_pipelines_does_what_it_says(tmp_path: Path) -> None
     assert first == "3"
     assert "step 'clean > parse': ValueError: invalid literal" in error
     assert len(child) == 36
+
+
+def test_the_block_on_following_the_log_does_what_it_says(tmp_path: Path) -> None:
+    told = output_of(block("subscribe("), tmp_path)
+    assert told == "{'a': 1}\n{'a': 1}\n{'a': 1}\nmail: one\n"
 
 
 def block(mark: str) -> str:

@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from semantica.pipeline.engine.steps.knowledge.graph import KnowledgeGraph
     from semantica.pipeline.engine.steps.vectors.searching import search
     from semantica.pipeline.engine.steps.vectors.store import Hit
+    from semantica.pipeline.engine.subscribing import Projection, Record, Subscription, subscribe
     from semantica.pipeline.engine.templates import PipelineTemplate, PipelineTemplateManager
     from semantica.pipeline.engine.validator import PipelineValidator
 
@@ -80,6 +81,10 @@ _LATER = {
     "PipelineValidator": "validator",
     "ResourceAllocation": "holdings",
     "ResourceScheduler": "resources",
+    "Projection": "subscribing",
+    "Record": "subscribing",
+    "Subscription": "subscribing",
+    "subscribe": "subscribing",
     "KnowledgeGraph": "steps.knowledge.graph",
     "Hit": "steps.vectors.store",
     "search": "steps.vectors.searching",
@@ -137,6 +142,11 @@ __all__ = [
     "AttemptCancelled",
     "Context",
     "step",
+    # following the log
+    "Projection",
+    "Record",
+    "Subscription",
+    "subscribe",
     # what steps have stored
     "Hit",
     "KnowledgeGraph",
