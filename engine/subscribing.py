@@ -157,7 +157,7 @@ def subscribe(
         TypeError, ValueError: An argument.
     """
     ending = ExitStack()
-    store = ending.enter_context(_held(log, name))
+    store = ending.enter_context(held(log, name))
     try:
         return Subscription(store, name, follow=follow, ending=ending)
     except BaseException:
@@ -166,7 +166,7 @@ def subscribe(
 
 
 @contextmanager
-def _held(log: str | os.PathLike[str] | Store | None, name: str) -> Iterator[Store]:
+def held(log: str | os.PathLike[str] | Store | None, name: str) -> Iterator[Store]:
     """A log, of which nobody else is a consumer with that name until the end of the block."""
     instance("name", name, str, "the name of a consumer")
     if not name or not name.isprintable() or len(name) > 200:
@@ -220,7 +220,7 @@ class Projection(Generic[S]):
             Exception: What ``fold`` raises; what it did since the last save (of up to 500 events)
                 comes again.
         """
-        with _held(log, self.name) as store:
+        with held(log, self.name) as store:
             position, state = (0, None) if anew else self._kept(store)
             folded = self._read(self._start) if state is None else state
             while page := list(islice(store.read_all(position), _PAGE)):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from semantica.pipeline.config import PipelineConfig
+from semantica.pipeline.tools.alert_rules import read_rules
 from semantica.pipeline.tools.cli import cli
 from semantica.pipeline.tools.diagrams import updated
 
@@ -115,7 +116,7 @@ def test_the_block_on_nested_pipelines_does_what_it_says(tmp_path: Path) -> None
 
 
 def test_the_block_on_following_the_log_does_what_it_says(tmp_path: Path) -> None:
-    told = output_of(block("subscribe("), tmp_path)
+    told = output_of(block("def tally("), tmp_path)
     assert told == "{'a': 1}\n{'a': 1}\n{'a': 1}\nmail: one\n"
 
 
@@ -151,11 +152,19 @@ def output_of(block: str, folder: Path) -> str:
 
 
 def test_the_settings_are_settings(tmp_path: Path) -> None:
-    (block,) = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+    (block,) = re.findall(r"```yaml\n(.*?)```", PAGES["engine/README.md"], re.DOTALL)
     (tmp_path / "config.yaml").write_text(block)
     config = PipelineConfig(config_file=tmp_path / "config.yaml")
     assert (config.max_workers, config.max_memory_gb, config.parallelism_level) == (4, 16, 2)
     assert config.template_parallelism("rag_pipeline") == 4
+
+
+def test_the_alerts_are_alerts(tmp_path: Path) -> None:
+    (block,) = re.findall(r"```yaml\n(.*?)```", PAGES["tools/README.md"], re.DOTALL)
+    (tmp_path / "alerts.yaml").write_text(block)
+    rules = read_rules(tmp_path / "alerts.yaml")
+    told = [(rule.when, rule.after, bool(rule.webhook)) for rule in rules.alerts]
+    assert told == [("failed", 0, True), ("stuck", 1800, False), ("slow", 14400, False)]
 
 
 def test_every_command_is_documented() -> None:

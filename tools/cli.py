@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import asking, auditing, carrying, checking, keeping, knowledge, models, searching
+from . import alerts, asking, auditing, carrying, checking, keeping, knowledge, models, searching
 from .group import Commands
 from .options import common, executing, one_run, pipeline_option, pipeline_source, settings_option
 from .terminal import PROGRAM
@@ -288,6 +288,7 @@ for _command in (
     *checking.COMMANDS,
     *keeping.COMMANDS,
     *carrying.COMMANDS,
+    *alerts.COMMANDS,
     *auditing.COMMANDS,
     *models.COMMANDS,
 ):

@@ -8,21 +8,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import common
+from .options import UNITS, common
 
 if TYPE_CHECKING:
     from ..events.store import Store
     from ..events.stub import RunArchived
 
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 24 * 3600.0, "w": 7 * 24 * 3600.0}
 
-
-def _age(_: click.Context, __: click.Parameter, value: str) -> float:
+def age(_: click.Context, __: click.Parameter, value: str) -> float:
     """A time such as 30d, in seconds. Raises BadParameter."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", value)
     if found is None:
         raise click.BadParameter(f"{value!r} is no time such as 30d (units: s, m, h, d, w)")
-    return float(found[1]) * _UNITS[found[2]]
+    return float(found[1]) * UNITS[found[2]]
 
 
 @click.command(short_help="Copy the log while it is in use.")
@@ -60,7 +58,7 @@ def backup(file: str, log: str | None, as_json: bool) -> None:
 @click.command(short_help="Move old finished runs to another log.")
 @click.option(
     "--older-than",
-    callback=_age,
+    callback=age,
     required=True,
     metavar="AGE",
     help="Only runs that ended so long ago: 30d, 12h, 90s.",
@@ -125,7 +123,7 @@ def archive(
 @click.command(short_help="Remove what nothing names, and free the file's space.")
 @click.option(
     "--grace",
-    callback=_age,
+    callback=age,
     default="1d",
     show_default=True,
     metavar="AGE",

@@ -9,6 +9,8 @@ import click
 
 from . import completing
 
+UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 24 * 3600.0, "w": 7 * 24 * 3600.0}
+"""Of times such as 30d, in seconds."""
 F = TypeVar("F", bound=Callable[..., Any])
 
 
