@@ -2,14 +2,16 @@
 
 One pass over all events in the order of their recording, whatever an index says; in memory is a
 line for each stream and each artifact. After a fault the check goes on behind it. What it cannot
-see: the newest events of a stream cut off together with all that was derived from them.
+see by itself: the newest events of a stream cut off together with all that was derived from them,
+a run that was removed, and a stream that was written anew from some event on, digests and all. An
+anchor (:mod:`.anchor`) that was made before shows those.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -20,6 +22,9 @@ from .envelope import GENESIS, Envelope, NewEvent, chain
 from .errors import PipelineError
 from .stub import RunArchived
 from .upcasters import to_event
+
+if TYPE_CHECKING:
+    from .anchor import AnchorCheck
 
 
 class Fault(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -83,14 +88,20 @@ class Verification:
 
     Args:
         run_id: Only this run's events; artifacts that nothing names are left out.
+        anchors: What the log is compared with besides.
     """
 
-    def __init__(self, log: Inspectable, run_id: str | None = None) -> None:
+    def __init__(
+        self, log: Inspectable, run_id: str | None = None, anchors: Sequence[AnchorCheck] = ()
+    ) -> None:
         self.events = 0
+        self.position = 0
+        """Of the newest event that was read."""
         self.stubs: dict[str, RunArchived] = {}
         """Of the runs that have left, by their streams."""
         self.artifacts = 0
         self._log = log
+        self._anchors = anchors
         self._only = None if run_id is None else stream_of(run_id)
         self._heads: dict[str, _Head] = {}
         self._rows: dict[str, RunRow] = {}
@@ -103,6 +114,11 @@ class Verification:
     def streams(self) -> list[str]:
         """Those that were checked."""
         return list(self._heads)
+
+    @property
+    def heads(self) -> dict[str, tuple[int, bytes]]:
+        """Version and digest of the newest event of each stream that was checked."""
+        return {stream: (head.version, head.digests[0]) for stream, head in self._heads.items()}
 
     def faults(self) -> Iterator[Fault]:
         """Check all; the counts are right at the end."""
@@ -118,10 +134,14 @@ class Verification:
             if stream in self._heads:
                 problem = f"there are events of it, though it left with {stub.events} events"
                 yield Fault(problem, stream)
+        for anchor in self._anchors:
+            versions = {stream: head.version for stream, head in self._heads.items()}
+            yield from anchor.finish(versions, self.stubs)
         yield from self._artifacts()
 
     def _event(self, e: Envelope) -> Iterator[Fault]:
         self.events += 1
+        self.position = max(self.position, e.position)
         head = self._heads.setdefault(e.stream, _Head())
         expected = head.version + 1
         event = NewEvent(e.type, e.schema, e.payload, e.encoding)
@@ -129,6 +149,7 @@ class Verification:
             chain(digest, e.stream, e.version, e.at, e.actor, e.epoch, event)
             for digest in dict.fromkeys(head.digests)
         ]
+        epoch = head.epoch
         if e.version != expected:
             problem = f"version {expected} is missing, {e.version} follows"
             yield Fault(problem, e.stream, expected, e.position)
@@ -139,7 +160,10 @@ class Verification:
             self._lawless.add(e.stream)
         else:
             yield from self._content(e, head, event)
-        self._heads[e.stream] = _Head(e.version, max(e.epoch, head.epoch), (e.digest, computed[0]))
+            epoch = max(epoch, e.epoch)
+        for anchor in self._anchors:
+            yield from anchor.see(e, computed[0])
+        self._heads[e.stream] = _Head(e.version, epoch, (e.digest, computed[0]))
 
     def _content(self, e: Envelope, head: _Head, event: NewEvent) -> Iterator[Fault]:
         """An event that is as it was written; is it one that could have been?"""
