@@ -62,6 +62,11 @@ class Inspection(Protocol):
         """The directory."""
         ...
 
+    def view(self, name: str, run_id: str) -> list[dict[str, Any]] | None:
+        """What the view ``runs``, ``steps`` or ``failures``, which is for people, says of a run;
+        None of a log without views. Raises LogError: it cannot be read."""
+        ...
+
 
 class Inspectable(Protocol):
     """A log that can be verified: every store."""
