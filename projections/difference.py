@@ -100,10 +100,13 @@ def _step(name: str, a: StepAccount | None, b: StepAccount | None) -> StepDiffer
     if a is None or b is None:
         here, there = (one.definition.type if one else ABSENT for one in (a, b))
         return StepDifference(name, (Change("definition", "", here, there),), seconds)
-    return StepDifference(name, (*_defined(a.definition, b.definition), *_became(a, b)), seconds)
+    return StepDifference(
+        name, (*definition_changes(a.definition, b.definition), *_became(a, b)), seconds
+    )
 
 
-def _defined(a: StepDefinition, b: StepDefinition) -> Iterator[Change]:
+def definition_changes(a: StepDefinition, b: StepDefinition) -> Iterator[Change]:
+    """How a step is defined otherwise."""
     for key in a.__struct_fields__:
         here, there = getattr(a, key), getattr(b, key)
         if here == there:

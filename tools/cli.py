@@ -14,6 +14,7 @@ from . import asking, checking, keeping, models, searching
 from .audit import commands as auditing
 from .group import Commands
 from .options import common, executing, one_run, pipeline_option, pipeline_source, settings_option
+from .replay import commands as replaying
 from .terminal import PROGRAM
 
 if TYPE_CHECKING:
@@ -288,6 +289,7 @@ for _command in (
     *checking.COMMANDS,
     *keeping.COMMANDS,
     *auditing.COMMANDS,
+    *replaying.COMMANDS,
     *models.COMMANDS,
 ):
     cli.add_command(_command)

@@ -6,18 +6,17 @@ from functools import partial
 
 import msgspec
 
+from ...events.directory import RunRow
 from ...events.store import Store
 from ...projections.rebuilding import rebuilt
 from ...projections.status import Report, report
-from ..finding import find
 from ..show import show_report
 from ..terminal import clean, heading, moment, paint, print_json, print_table
 from .moments import Moment, narrowed, row_at
 
 
-def rebuild(store: Store, run: str, *, as_json: bool) -> int:
+def rebuild(store: Store, row: RunRow, *, as_json: bool) -> int:
     """Build all projections of a run anew and compare; the exit status, 1 if something differs."""
-    row = find(store, run)
     found = list(rebuilt(store, row))
     differs = any(one.problem for one in found)
     if as_json:
@@ -35,9 +34,9 @@ def rebuild(store: Store, run: str, *, as_json: bool) -> int:
     return int(differs)
 
 
-def show_then(store: Store, run: str, when: str, *, everything: bool, as_json: bool) -> None:
+def show_then(store: Store, row: RunRow, when: str, *, everything: bool, as_json: bool) -> None:
     """The state of a run after a version, or at a time."""
-    then = narrowed(store, find(store, run), when)
+    then = narrowed(store, row, when)
     told = report_at(store, then)
     if as_json:
         print_json({"version": then.version, "at": then.at, **msgspec.to_builtins(told)})

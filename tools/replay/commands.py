@@ -1,0 +1,110 @@
+"""The commands that go back in a history: to see it again, to compare it, to understand it."""
+
+from __future__ import annotations
+
+import click
+
+from .. import completing
+from ..options import common, one_run, path_option
+
+
+@click.command(short_help="Rebuild a run from its events; go back in its history.")
+@one_run(required=False)
+@click.option("--to", "when", metavar="VERSION|TIME",
+              help="Show the state after that version, or at that time.")  # fmt: skip
+@click.option("--step", "stepwise", is_flag=True,
+              help="Walk through it event by event; on a terminal by keys.")  # fmt: skip
+@click.option("--against", "target", metavar="TARGET", shell_complete=completing.targets,
+              help="Decide anew with this pipeline; say where it goes another way.")  # fmt: skip
+@click.option("--all", "everything", is_flag=True, help="With --to: list every step.")
+@click.option("--limit", type=click.IntRange(min=1), default=100, metavar="N", show_default=True,
+              help="With --against and no RUN: at most so many runs, the newest ones.")  # fmt: skip
+@path_option
+@common
+def replay(
+    run: str | None,
+    when: str | None,
+    stepwise: bool,
+    target: str | None,
+    everything: bool,
+    limit: int,
+    paths: tuple[str, ...],
+    log: str | None,
+    as_json: bool,
+) -> int | None:
+    """Rebuild every projection of RUN, or of the newest run, from its events alone, and compare it
+    with what is stored: the directory, the snapshot, the views. Nothing is changed; the exit
+    status is 1 if something differs.
+
+    --to shows the run as it was. A time is '2026-07-01 12:30', '12:30:05' of today, or '2h' ago.
+
+    --against tells whether changed code can be trusted with what is going on: every decision that
+    is recorded is taken anew by the pipeline TARGET, on what handlers returned and raised then,
+    and the first one that comes out otherwise is named. Without RUN, all runs of its name. The
+    exit status is 1 if any would go another way.
+
+    \b
+    Examples:
+      semantica-pipeline replay nightly
+      semantica-pipeline replay nightly --to 12
+      semantica-pipeline replay nightly --to '2026-07-01 12:30'
+      semantica-pipeline replay nightly --step
+      semantica-pipeline replay --against flows/nightly.py:pipeline
+    """
+    from ..finding import find, newest, opened
+
+    if sum((when is not None, stepwise, target is not None)) > 1:
+        raise click.UsageError("--to, --step and --against exclude one another")
+    if target is not None:
+        from ...engine.configuration import PipelineConfig
+        from ..inspecting import find_modules
+        from ..loading import load
+        from .against import against
+
+        find_modules(paths)
+        pipeline = load(target, PipelineConfig())
+        with opened(log) as opened_log:
+            return against(opened_log.store, run, pipeline, limit, as_json=as_json)
+    with opened(log) as opened_log:
+        store = opened_log.store
+        row = newest(store) if run is None else find(store, run)
+        if when is not None:
+            from .replaying import show_then
+
+            show_then(store, row, when, everything=everything, as_json=as_json)
+            return None
+        if stepwise:
+            from .walking import walk
+
+            walk(store, row, as_json=as_json)
+            return None
+        from .replaying import rebuild
+
+        return rebuild(store, row, as_json=as_json)
+
+
+@click.command(short_help="Compare two runs, or two moments of one.")
+@click.argument("a", shell_complete=completing.runs)
+@click.argument("b", shell_complete=completing.runs)
+@common
+def diff(a: str, b: str, log: str | None, as_json: bool) -> int:
+    """Compare two runs: definition, configuration, code, inputs and outputs by digest, errors,
+    durations; and name the first step that differs though all before it is the same.
+
+    A and B are runs, or moments of runs: RUN@VERSION or RUN@TIME, with a time as for replay --to.
+    The exit status is 1 if more differs than durations and numbers of attempts.
+
+    \b
+    Examples:
+      semantica-pipeline diff 0197c2 0197d8
+      semantica-pipeline diff nightly@12 nightly
+      semantica-pipeline diff 'nightly@2026-07-01 12:30' nightly --json
+    """
+    from ..finding import opened
+    from .differing import diff as compare
+
+    with opened(log) as opened_log:
+        return compare(opened_log.store, a, b, as_json=as_json)
+
+
+COMMANDS = (replay, diff)
