@@ -8,6 +8,32 @@ from .. import completing
 from ..options import common, one_run, path_option
 
 
+@click.command(short_help="Tell why a run, or a step, is where it is.")
+@one_run(required=False)
+@click.argument("step", required=False, shell_complete=completing.steps)
+@click.option("--all", "everything", is_flag=True, help="Tell every step of note, every event.")
+@common
+def explain(
+    run: str | None, step: str | None, everything: bool, log: str | None, as_json: bool
+) -> None:
+    """Tell why RUN, or the newest run, is where it is: what it waits for, why it failed, what was
+    tried again and when, who did what with it. With STEP, the same of that step.
+
+    \b
+    Examples:
+      semantica-pipeline explain
+      semantica-pipeline explain nightly load
+      semantica-pipeline explain 0197c2 --json | jq .because
+    """
+    from ..finding import find, newest, opened
+    from .explaining import show
+
+    with opened(log) as opened_log:
+        store = opened_log.store
+        row = newest(store) if run is None else find(store, run)
+        show(store, row, step, everything=everything, as_json=as_json)
+
+
 @click.command(short_help="Rebuild a run from its events; go back in its history.")
 @one_run(required=False)
 @click.option("--to", "when", metavar="VERSION|TIME",
@@ -107,4 +133,4 @@ def diff(a: str, b: str, log: str | None, as_json: bool) -> int:
         return compare(opened_log.store, a, b, as_json=as_json)
 
 
-COMMANDS = (replay, diff)
+COMMANDS = (explain, replay, diff)
