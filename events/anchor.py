@@ -20,7 +20,7 @@ those who have the key. Without it an anchor is worth as much as the place it is
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import msgspec
 
@@ -111,13 +111,13 @@ class AnchorCheck:
     Args:
         anchor: What was there.
         place: How the anchor is called in faults.
-        only: Of this stream alone; None: of all.
+        only: Of these streams alone; None: of all.
     """
 
-    def __init__(self, anchor: Anchor, place: str, only: str | None = None) -> None:
+    def __init__(self, anchor: Anchor, place: str, only: Collection[str] | None = None) -> None:
         self._place = place
         self._left = {
-            stream: head for stream, head in anchor.heads.items() if only in (None, stream)
+            stream: head for stream, head in anchor.heads.items() if only is None or stream in only
         }
         self.compared = 0
         """Streams that are, up to where they were anchored, what they were."""

@@ -9,7 +9,7 @@ anchor (:mod:`.anchor`) that was made before shows those.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -89,15 +89,18 @@ class _Head(msgspec.Struct):
 
 
 class Verification:
-    """The check of a log, or of one of its runs; what was checked is counted.
+    """The check of a log, or of some of its runs; what was checked is counted.
 
     Args:
-        run_id: Only this run's events; artifacts that nothing names are left out.
+        runs: Only the events of this run, or of these; artifacts that nothing names are left out.
         anchors: What the log is compared with besides.
     """
 
     def __init__(
-        self, log: Inspectable, run_id: str | None = None, anchors: Sequence[AnchorCheck] = ()
+        self,
+        log: Inspectable,
+        runs: str | Collection[str] | None = None,
+        anchors: Sequence[AnchorCheck] = (),
     ) -> None:
         self.events = 0
         self.position = 0
@@ -107,7 +110,8 @@ class Verification:
         self.artifacts = 0
         self._log = log
         self._anchors = anchors
-        self._only = None if run_id is None else stream_of(run_id)
+        ids = [runs] if isinstance(runs, str) else runs
+        self._only = None if ids is None else frozenset(map(stream_of, ids))
         self._heads: dict[str, _Head] = {}
         self._rows: dict[str, RunRow] = {}
         self._lawless: set[str] = set()
@@ -132,7 +136,7 @@ class Verification:
             for found in inspection.events():
                 if isinstance(found, Fault):
                     yield found
-                elif self._only in (None, found.stream):
+                elif self._concerns(found.stream):
                     yield from self._event(found)
             yield from self._directory(inspection)
         for stream, stub in self.stubs.items():
@@ -143,6 +147,9 @@ class Verification:
             versions = {stream: head.version for stream, head in self._heads.items()}
             yield from anchor.finish(versions, self.stubs)
         yield from self._artifacts()
+
+    def _concerns(self, stream: str) -> bool:
+        return self._only is None or stream in self._only
 
     def _event(self, e: Envelope) -> Iterator[Fault]:
         self.events += 1
@@ -197,7 +204,7 @@ class Verification:
             if isinstance(found, Fault):
                 yield found
                 continue
-            if self._only not in (None, found.stream) or found.stream in self._lawless:
+            if not self._concerns(found.stream) or found.stream in self._lawless:
                 continue
             row = missing.pop(found.stream, None)
             if row is None:

@@ -50,7 +50,7 @@ def anchored(store: MemoryStore) -> Anchor:
 
 
 def faults(store: MemoryStore, *anchors: Anchor, run: str | None = None) -> list[Fault]:
-    checks = [AnchorCheck(one, "the anchor", run and f"run/{run}") for one in anchors]
+    checks = [AnchorCheck(one, "the anchor", [f"run/{run}"] if run else None) for one in anchors]
     return list(Verification(store, run, checks).faults())
 
 

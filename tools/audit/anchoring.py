@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -119,8 +119,8 @@ class Anchors:
                     f"{clean(file)} was not signed with this key, or was changed afterwards"
                 )
 
-    def checks(self, only: str | None) -> list[AnchorCheck]:
-        """What compares the events of a log, or ``only`` those of one stream."""
+    def checks(self, only: Collection[str] | None) -> list[AnchorCheck]:
+        """What compares the events of a log, or ``only`` those of some streams."""
         return [AnchorCheck(anchor, _called(file, anchor), only) for file, anchor in self._given]
 
     def facts(self) -> dict[str, int]:

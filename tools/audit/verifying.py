@@ -58,7 +58,7 @@ class Verify:
             with opened(self._log) as opened_log:
                 store = opened_log.store
                 row = None if self._run is None else find(store, self._run)
-                checks = anchors.checks(row.stream if row else None)
+                checks = anchors.checks([row.stream] if row else None)
                 checked = Verification(store, row.run_id if row else None, checks)
                 for fault in faults_of(store, checked, archives=self._archives):
                     self._tell(fault)
