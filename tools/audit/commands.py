@@ -86,4 +86,41 @@ def anchor(output: str | None, key_file: str | None, log: str | None, as_json: b
     export(log, output, key_file, as_json=as_json)
 
 
+@audit.command(short_help="Tell all that is recorded of a run, in one file.")
+@one_run(required=False)
+@click.option("--output", metavar="FILE", help="Write it here, as .html or .md; else it is shown.")
+@click.option("--anchor", "anchors", multiple=True, metavar="FILE",
+              help="Compare what 'audit anchor' wrote. May be repeated.")  # fmt: skip
+@key_option
+@common
+def report(
+    run: str | None,
+    output: str | None,
+    anchors: tuple[str, ...],
+    key_file: str | None,
+    log: str | None,
+    as_json: bool,
+) -> int:
+    """Tell all that is recorded of RUN, or of the newest run: who asked for it, paused, approved,
+    and from which process and version; every step, attempt, input and output, values by their
+    digests; from each output the way back to its sources; and whether the record is whole.
+
+    The exit status is 1 if it is not. One file without anything to load; a page prints well.
+
+    \b
+    Examples:
+      semantica-pipeline audit report nightly --output report.html
+      semantica-pipeline audit report nightly --anchor /safe/2026-07-01.json > report.md
+    """
+    from ..finding import find, newest, opened
+    from .anchoring import Anchors
+    from .report import report as tell
+
+    given = Anchors(anchors, key_file)
+    with opened(log) as opened_log:
+        store = opened_log.store
+        row = newest(store) if run is None else find(store, run)
+        return tell(store, row, output, given, as_json=as_json)
+
+
 COMMANDS = (audit,)

@@ -15,8 +15,8 @@ h1{font-size:1.5rem;margin-bottom:.2rem}h2{font-size:1.15rem;margin:2rem 0 .5rem
 h3{font-size:1rem;margin:1.2rem 0 .3rem}
 table{border-collapse:collapse;width:100%;font-size:.85rem}
 th,td{text-align:left;vertical-align:top;padding:.25rem .6rem .25rem 0;
-border-bottom:1px solid #e5e7eb;overflow-wrap:anywhere}th{font-weight:600}
-code,.n{font-family:ui-monospace,monospace;font-size:.92em;overflow-wrap:anywhere}
+border-bottom:1px solid #e5e7eb;overflow-wrap:anywhere}th{font-weight:600;white-space:nowrap}
+code{font-family:ui-monospace,monospace;font-size:.92em;overflow-wrap:anywhere}
 .n{white-space:nowrap}.dim{color:#6b7280}.ok{color:#15803d}.bad{color:#b91c1c}
 .scroll{overflow-x:auto}dl{display:grid;grid-template-columns:max-content 1fr;
 gap:.15rem 1rem;margin:.5rem 0}
