@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime
 from itertools import takewhile
 from typing import NamedTuple
 
@@ -15,10 +14,8 @@ from ...projections.account import Account, account
 from ...projections.catchup import load_run
 from ...projections.run import Run
 from ..finding import find
-from ..options import span
 from ..terminal import BadInput
-
-WAYS = "a time such as '2026-07-01 12:30', '12:30:05', or '2h' ago"
+from ..times import time_of
 
 
 class Moment(NamedTuple):
@@ -86,32 +83,6 @@ def narrowed(store: Store, row: RunRow, when: str) -> Moment:
     if not last:
         raise BadInput(f"run {row.run_id} had not been submitted by {when}")
     return Moment(row, last, at, last == now.version)
-
-
-def time_of(text: str) -> int:
-    """A moment (ns since 1970, UTC) that somebody writes; without a zone, on the local clock.
-
-    Raises:
-        BadInput: It is none.
-    """
-    ago = span(text)
-    if ago is not None:
-        return time.time_ns() - int(ago * 1e9)
-    for form in ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f"):
-        try:
-            clock = datetime.strptime(text, form)  # on the local clock
-        except ValueError:
-            continue
-        return _nanoseconds(datetime.combine(datetime.now().astimezone().date(), clock.time()))
-    try:
-        return _nanoseconds(datetime.fromisoformat(text))
-    except (ValueError, OverflowError, OSError):
-        raise BadInput(f"{text!r} is neither a version nor {WAYS}") from None
-
-
-def _nanoseconds(moment: datetime) -> int:
-    whole = moment.replace(microsecond=0).timestamp()
-    return int(whole) * 10**9 + moment.microsecond * 1000
 
 
 def row_at(store: Store, run_id: str, at: int) -> RunRow | None:
