@@ -220,10 +220,16 @@ def timeline(
 @click.argument("source", metavar="TARGET|RUN", shell_complete=completing.sources)
 @click.option("--output", metavar="FILE", help="Draw the knowledge graph that RUN has built: "
               ".svg, or .html to look around in. More of it: knowledge.")  # fmt: skip
+@click.option("--steps", is_flag=True, help="With --output: draw the steps, by their states.")
 @path_option
 @common
 def graph(
-    source: str, output: str | None, paths: tuple[str, ...], log: str | None, as_json: bool
+    source: str,
+    output: str | None,
+    steps: bool,
+    paths: tuple[str, ...],
+    log: str | None,
+    as_json: bool,
 ) -> None:
     """Draw the graph of a pipeline or a recorded run as a Mermaid flowchart; a run with the state
     of each step. TARGET is what run takes; a plain word is a RUN or, if there is none, a template.
@@ -234,7 +240,16 @@ def graph(
       semantica-pipeline graph nightly
       semantica-pipeline graph flows/nightly.py:pipeline --json
       semantica-pipeline graph nightly --output nightly.svg
+      semantica-pipeline graph nightly --steps --output steps.svg
     """
+    if steps:
+        if output is None:
+            raise click.UsageError("--steps says what --output draws; name a file")
+        from .drawing.files import draw_graph
+        from .inspecting import drawing_of
+
+        draw_graph(drawing_of(source, log, paths), output, as_json=as_json)
+        return
     if output is not None:
         from .knowledge import save_graph
 

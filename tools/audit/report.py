@@ -5,15 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
-from typing import Any
 
 import msgspec
 
 from ...engine.submission import actor
 from ...events.directory import RunRow
-from ...events.errors import PipelineError
 from ...events.store import Store
-from ...events.upcasters import to_event
 from ...events.verify import Fault, Verification
 from ...projections.account import Account, account
 from ...projections.catchup import load_run
@@ -110,27 +107,24 @@ def _blocks(store: Store, found: Evidence) -> Iterator[Block]:
             yield Heading(1, f"Within: run {one.name} {one.run_id}")
         yield from telling.account_blocks(one)
         yield Heading(2, "Lineage")
-        yield from telling.lineage_blocks(one, _source_of(store))
+        yield from telling.outputs_blocks(one)
+        yield from _sources(store, one)
         yield from _drawings(store, one)
 
 
-def _source_of(store: Store) -> Any:
-    """Whether the output that a run took from another one is there, and is the same."""
-
-    def told(run_id: str, at: int, digest: str) -> str:
-        from ...projections.account import datum
-
-        event = next(store.read(f"run/{run_id}", at - 1), None)
-        if event is None or event.version != at:
-            return "which is not in this log"
-        try:
-            output = getattr(to_event(event), "output", None)
-        except PipelineError:
-            output = None
-        same = output is not None and datum(output).digest == digest
-        return "which has it with this digest" if same else "which has ANOTHER there"
-
-    return told
+def _sources(store: Store, told: Account) -> Iterator[Block]:
+    """Where the outputs are from that a run has taken over from others, and those from theirs."""
+    taken = telling.taken_over(told, told.steps)
+    for run_id, outputs in taken:  # grows as it is walked
+        row = store.run(run_id)
+        if row is None:
+            yield Paragraph(
+                f"Run {run_id}, whose outputs were taken over, is not in this log.", "bad"
+            )
+            continue
+        source = account(load_run(store, run_id, snapshots=False), store.read(row.stream))
+        yield from telling.source_blocks(source, outputs)
+        taken += telling.taken_over(source, telling.found_in(source, outputs))
 
 
 def _drawings(store: Store, told: Account) -> Iterator[Block]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -162,33 +162,71 @@ def _tried(step: StepAccount, one: Tried) -> Sequence[Cell | Sequence[Cell]]:
     return step.name, what, when(one.start), took, outcome, where, inputs
 
 
-def lineage_blocks(told: Account, source_of: Callable[[str, int, str], str]) -> Iterator[Block]:
-    """From each output of the run back to where it is from.
-
-    Args:
-        source_of: Says of run, version and digest whether another run has that output there.
-    """
+def outputs_blocks(told: Account) -> Iterator[Block]:
+    """From each output of the run back to where it is from."""
     if not told.outputs:
         yield Paragraph("The run has no output yet.")
     for name in told.outputs:
         yield Heading(3, f"Output of {name}")
-        rows = [
-            (step.name, digest(step.output), _made_of(told, step, source_of))
-            for step in lineage(told, name)
-        ]
-        yield Table(("output of step", "digest", "was made of"), rows)
+        yield _lineage(told, [name])
 
 
-def _made_of(
-    told: Account, step: StepAccount, source_of: Callable[[str, int, str], str]
-) -> list[Cell]:
-    if step.reused is not None and step.output is not None:
+def taken_over(told: Account, steps: Collection[str]) -> list[tuple[str, list[Datum]]]:
+    """The runs from which outputs were taken that those of ``steps`` are made of: by their ids,
+    each with the outputs, as they were told of them: which event of theirs, which digest."""
+    found: dict[str, list[Datum]] = {}
+    for one in _behind(told, steps):
+        if one.reused is not None and one.output is not None:
+            run_id, version = one.reused
+            wanted = Datum(one.output.digest, one.output.size, version=version)
+            found.setdefault(run_id, []).append(wanted)
+    return list(found.items())
+
+
+def source_blocks(source: Account, outputs: Sequence[Datum]) -> Iterator[Block]:
+    """From outputs that another run has taken over back to where they are from."""
+    yield Heading(3, f"Taken over from run {source.name} {source.run_id}")
+    found = found_in(source, outputs)
+    if len(found) < len(outputs):
+        yield Paragraph("It does not have all outputs that were taken over, as they are.", "bad")
+    yield _lineage(source, found)
+
+
+def found_in(source: Account, outputs: Sequence[Datum]) -> list[str]:
+    """The steps of a run that have given these outputs: by the same event, with the same digest."""
+    made = {
+        (one.output.version, one.output.digest): one.name
+        for one in source.steps.values()
+        if one.output is not None
+    }
+    keys = [(one.version, one.digest) for one in outputs]
+    return [made[key] for key in keys if key in made]
+
+
+def _behind(told: Account, steps: Collection[str]) -> Iterator[StepAccount]:
+    """These steps and all whose outputs theirs were made of, each once."""
+    seen: set[str] = set()
+    for name in steps:
+        if name in told.steps:
+            for one in lineage(told, name):
+                if one.name not in seen:
+                    seen.add(one.name)
+                    yield one
+
+
+def _lineage(told: Account, steps: Collection[str]) -> Table:
+    rows = [(one.name, digest(one.output), _made_of(one)) for one in _behind(told, steps)]
+    return Table(("output of step", "digest", "was made of"), rows)
+
+
+def _made_of(step: StepAccount) -> list[Cell]:
+    if step.reused is not None:
         run_id, version = step.reused
-        how = source_of(run_id, version, step.output.digest)
-        return [f"the output of run {run_id}, event {version}, {how}"]
-    made: list[Cell] = []
-    for source in step.inputs:
-        made.append(named(f"output of {source.step}" if source.step else "the run's input", source))
+        return [f"the output of run {run_id}, event {version}: see below"]
+    made: list[Cell] = [
+        named(f"output of {source.step}" if source.step else "the run's input", source)
+        for source in step.inputs
+    ]
     if step.child:
         made.append(f"by run {step.child}, which follows below")
     if not any(source.step for source in step.inputs):

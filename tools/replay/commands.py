@@ -1,11 +1,14 @@
-"""The commands that go back in a history: to see it again, to compare it, to understand it."""
+"""The commands that go back in a history: to see it again, to compare it, to understand it, and
+to go on from there otherwise."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import click
 
 from .. import completing
-from ..options import common, one_run, path_option
+from ..options import common, executing, one_run, path_option, pipeline_option, settings_option
 
 
 @click.command(short_help="Tell why a run, or a step, is where it is.")
@@ -133,4 +136,52 @@ def diff(a: str, b: str, log: str | None, as_json: bool) -> int:
         return compare(opened_log.store, a, b, as_json=as_json)
 
 
-COMMANDS = (explain, replay, diff)
+@click.command(short_help="Run again from a step on, otherwise.")
+@one_run()
+@click.option(
+    "--from", "from_steps", multiple=True, metavar="STEP", shell_complete=completing.steps,
+    help="Do this step again, and what follows from it. May be repeated.",
+)  # fmt: skip
+@settings_option
+@click.option("--run-id", metavar="ID", help="Of the new run.")
+@pipeline_option
+@click.option("--output", metavar="FILE", help="Write the output here, as JSON if it has a form.")
+@executing
+@common
+def fork(
+    run: str,
+    from_steps: tuple[str, ...],
+    settings: tuple[str, ...],
+    run_id: str | None,
+    target: str | None,
+    output: str | None,
+    log: str | None,
+    as_json: bool,
+    **engine: Any,
+) -> int:
+    """Begin a new run from the middle of RUN, whatever became of that, and wait for its end.
+
+    Done again are the steps --from, those that --set configures otherwise, those that were not
+    completed, and all that follows from them. The other outputs are taken over. The new run names
+    the one that it was forked from; compare them with diff.
+
+    \b
+    Examples:
+      semantica-pipeline fork nightly --from chunk --set chunk.chunk_size=300
+      semantica-pipeline fork 0197c2 --set fetch.timeout=60 --run-id nightly-again
+    """
+    from ..executing import EngineOptions, finish
+    from ..finding import find, opened
+    from ..loading import load
+    from .forking import fork as begin
+
+    options = EngineOptions(as_json=as_json, **engine)
+    with opened(log, durability=options.durability) as opened_log:
+        row = find(opened_log.store, run)
+        options.prepare()
+        pipeline = load(target, options.configuration) if target else None
+        ended = begin(opened_log, options, row, pipeline, from_steps, settings, run_id)
+        return finish(opened_log, ended, as_json=as_json, output=output)
+
+
+COMMANDS = (explain, replay, diff, fork)
