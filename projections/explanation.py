@@ -111,6 +111,10 @@ def _why_run(run: Run, seen: Report) -> Iterator[str]:
         case PipelineStatus.FAILED | PipelineStatus.ROLLED_BACK | PipelineStatus.ROLLBACK_FAILED:
             if state.cause is not None:
                 yield str(_first_failed(run) or state.cause)
+            elif state.parent is not None:
+                yield f"run {state.parent.run}, of which it is a step, was rolled back"
+            else:
+                yield "it was cancelled, and what it had done was to be undone"
             if waiting or state.skipped:
                 rest = len(waiting) + state.skipped
                 yield f"{_count(rest, 'step')} did not run because of it"

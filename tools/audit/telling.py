@@ -228,7 +228,7 @@ def _made_of(step: StepAccount) -> list[Cell]:
         for source in step.inputs
     ]
     if step.child:
-        made.append(f"by run {step.child}, which follows below")
+        made.append(f"by run {step.child}")
     if not any(source.step for source in step.inputs):
         made += [Code(f"{key} = {_text(value)}") for key, value in step.definition.config.items()]
     return made or ["nothing that is recorded"]
