@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from pathlib import Path
@@ -12,7 +11,7 @@ import msgspec
 
 from ..engine import yaml_safe
 from ..events.errors import ConfigurationError, PipelineError, nearest
-from .options import UNITS
+from .options import span
 
 When = Literal["failed", "stuck", "slow"]
 
@@ -105,8 +104,7 @@ def _rule(place: str, told: Any, problems: list[str]) -> Rule | None:
 
 
 def _seconds(place: str, told: Any, problems: list[str]) -> float:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", str(told))
-    if found is None or not float(found[1]):
+    found = span(str(told))
+    if not found:
         problems.append(f"{place}: {told!r} is no time such as 30m (units: s, m, h, d, w)")
-        return 0.0
-    return float(found[1]) * UNITS[found[2]]
+    return found or 0.0

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
-from .options import UNITS, common
+from .options import common, span
 
 if TYPE_CHECKING:
     from ..events.store import Store
@@ -17,10 +16,10 @@ if TYPE_CHECKING:
 
 def age(_: click.Context, __: click.Parameter, value: str) -> float:
     """A time such as 30d, in seconds. Raises BadParameter."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", value)
+    found = span(value)
     if found is None:
         raise click.BadParameter(f"{value!r} is no time such as 30d (units: s, m, h, d, w)")
-    return float(found[1]) * UNITS[found[2]]
+    return found
 
 
 @click.command(short_help="Copy the log while it is in use.")
