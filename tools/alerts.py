@@ -61,12 +61,12 @@ def alerts(config: str, once: bool, since: float, log: str | None, as_json: bool
 
 def _prepare(rules: Rules) -> None:
     if any(rule.webhook for rule in rules.alerts):
+        from ..engine.steps.errors import MissingExtra
+
         try:
             import httpx  # noqa: F401
         except ImportError:
-            raise click.ClickException(
-                "webhooks need an optional library: pip install 'semantica-pipeline[http]'"
-            ) from None
+            raise MissingExtra("a webhook", "http") from None
 
 
 def _show(alert: Alert, error: str | None, as_json: bool) -> None:

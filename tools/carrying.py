@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from . import completing
 from .options import common
+
+if TYPE_CHECKING:
+    from ..events.directory import RunRow
+    from ..events.store import Store
 
 
 @click.command(name="export", short_help="Write runs to one file, which any log can take in.")
 @click.argument("runs", nargs=-1, metavar="[RUN]...", shell_complete=completing.runs)
 @click.option("--all", "everything", is_flag=True, help="Every run of the log.")
 @click.option("--output", metavar="FILE", help="The new file.")
+@click.option(
+    "--otlp",
+    metavar="FILE|URL",
+    help="Instead, write OpenTelemetry spans to a new file (OTLP as JSON), or send them to a "
+    "collector. Needs the extra otel.",
+)
 @common
 def export_(
-    runs: tuple[str, ...], everything: bool, output: str | None, log: str | None, as_json: bool
+    runs: tuple[str, ...],
+    everything: bool,
+    output: str | None,
+    otlp: str | None,
+    log: str | None,
+    as_json: bool,
 ) -> None:
     """Write RUNs to one file: their events and all values, and the steps of them that are runs.
 
@@ -22,10 +39,13 @@ def export_(
     of JSON; the same runs give the same bytes. What pools of resources hold does not belong to a
     run and stays here: backup copies the whole log.
 
+    With --otlp, each run is a trace, and its steps and their attempts are spans of it.
+
     \b
     Examples:
       semantica-pipeline export nightly --output nightly.zip
       semantica-pipeline export --all --output runs.zip --log runs.db
+      semantica-pipeline export nightly --otlp http://localhost:4318
     """
     from pathlib import Path
 
@@ -37,11 +57,15 @@ def export_(
 
     if everything == bool(runs):
         raise click.UsageError("say which runs: RUN, several, or --all")
-    if output is None:
-        raise click.UsageError("say where to: --output FILE")
+    if (output is None) == (otlp is None):
+        raise click.UsageError("say where to: --output FILE, or --otlp FILE|URL")
     with opened(log) as opened_log:
         store = opened_log.store
         rows = None if everything else [find(store, run) for run in runs]
+        if otlp is not None:
+            _trace(store, rows, otlp, as_json)
+            return
+        assert output is not None
         made = export_runs(store, rows, Path(output))
     if as_json:
         print_json(msgspec.structs.asdict(made))
@@ -50,6 +74,20 @@ def export_(
             f"{made.path}: {made.runs:,} runs, {made.events:,} events, "
             f"{made.artifacts:,} artifacts, checked"
         )
+
+
+def _trace(store: Store, rows: list[RunRow] | None, target: str, as_json: bool) -> None:
+    from ..engine.retention import with_children
+    from .otlp import send
+    from .terminal import print_json
+
+    every = store.runs()[::-1]
+    chosen = every if rows is None else with_children(every, rows)
+    spans = send(store, chosen, target)
+    if as_json:
+        print_json({"path": target, "runs": len(chosen), "spans": spans})
+    else:
+        click.echo(f"{target}: {len(chosen):,} runs, {spans:,} spans")
 
 
 @click.command(name="import", short_help="Take runs into the log from a file of export.")
