@@ -9,6 +9,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 
 import pytest
 from tools.conftest import Shell
@@ -16,6 +17,7 @@ from tools.recorded import Here, restored
 from tools.terminals import on_terminal
 
 from semantica.pipeline import ExecutionEngine, PipelineBuilder
+from semantica.pipeline.testing import record_run
 from semantica.pipeline.tools.times import time_of
 
 FLOW = """
@@ -93,6 +95,44 @@ def test_another_try_is_linked_compared_and_judged(sums):
     report = here("audit", "report", "second").stdout
     assert "Taken over from run sums first" in report
     assert "does not have" not in report
+
+
+def test_a_recording_is_judged_like_a_run(sums):
+    here, file = Here(sums.log), sums.folder / "first.jsonl"
+    with ExecutionEngine(sums.log) as engine:
+        record_run(engine, "first", file)
+    told = here.json("replay", str(file))
+    assert told["same"] and told["projections"][-1]["what"] == "recording"
+    told = sums.json("replay", "first.jsonl", "--against", "flows/sums.py:once", status=1)
+    assert told["runs"][0]["divergence"]["recorded"] == ["StepRetryScheduled"]
+    text = file.read_text()
+    file.write_text(text.replace('"retried": 1', '"retried": 2', 1))
+    assert "retried: recorded 2, now 1" in here("replay", str(file), status=1).stdout
+    file.write_text(text[:-300])
+    assert "is no recording of a run" in here.error("replay", str(file))
+
+
+def test_a_run_that_goes_on_is_compared_as_it_was_at_one_moment(tmp_path: Path):
+    enough = Event()
+
+    def chatty(data, context):
+        for number in range(100_000):
+            context.checkpoint("n", number)
+            if enough.is_set():
+                return
+
+    with ExecutionEngine(tmp_path / "log.db") as engine:
+        pipeline = PipelineBuilder().add_step("c", "t", handler=chatty).build("chatty")
+        future = engine.execute_pipeline_async(pipeline, run_id="r")
+        engine.get_status("r")
+        here, lengths = Here(tmp_path / "log.db"), set()
+        while len(lengths) < 4:
+            told = here.json("replay", "r")
+            assert told["same"], told
+            lengths.add(told["projections"][0]["told"])
+        enough.set()
+        assert future.result().success
+    assert here.json("replay", "r")["same"]
 
 
 def test_what_cannot_be_meant_is_an_error(sums):

@@ -17,7 +17,6 @@ from ...events.store import Store
 from ...events.upcasters import to_event
 from ...projections.catchup import load_run
 from ...projections.difference import definition_changes
-from ..finding import find
 from ..terminal import BadInput, clean, moment, paint, print_json
 
 
@@ -38,17 +37,19 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
     problem: str | None = None
 
 
-def against(store: Store, run: str | None, pipeline: Pipeline, limit: int, *, as_json: bool) -> int:
+def against(
+    store: Store, row: RunRow | None, pipeline: Pipeline, limit: int, *, as_json: bool
+) -> int:
     """Decide anew on recorded runs with another pipeline; returns the exit status, 1 if any of them
     would have gone another way.
 
     Args:
-        run: Which one; None: the newest of the pipeline's name, at most ``limit``.
+        row: Which one; None: the newest of the pipeline's name, at most ``limit``.
 
     Raises:
         BadInput: There is none.
     """
-    rows = [find(store, run)] if run else store.runs(name=pipeline.name, roots=True, limit=limit)
+    rows = [row] if row else store.runs(name=pipeline.name, roots=True, limit=limit)
     if not rows:
         raise BadInput(f"{store.location} has no run of {pipeline.name!r}; name one: replay RUN")
     now = define(pipeline)
