@@ -16,7 +16,7 @@ from tools.conftest import Shell
 from tools.recorded import Here, restored
 from tools.terminals import on_terminal
 
-from semantica.pipeline import ExecutionEngine, PipelineBuilder
+from semantica.pipeline import ExecutionEngine, PipelineBuilder, RetryPolicy
 from semantica.pipeline.testing import record_run
 from semantica.pipeline.tools.times import time_of
 
@@ -78,7 +78,9 @@ def test_another_try_is_linked_compared_and_judged(sums):
     assert told["success"]
     here = Here(sums.log)
     first, *_ = here("events", "second", "--json").stdout.splitlines()
-    assert json.loads(first)["payload"]["forked_from"] == "first"
+    begun = json.loads(first)["payload"]
+    assert begun["forked_from"] == "first"
+    assert begun["origin"]["target"].endswith("flows/sums.py:pipeline"), "for who recovers it"
     types = [
         json.loads(line)["type"] for line in here("events", "second", "--json").stdout.splitlines()
     ]
@@ -115,18 +117,18 @@ def test_a_recording_is_judged_like_a_run(sums):
 def test_a_run_that_goes_on_is_compared_as_it_was_at_one_moment(tmp_path: Path):
     enough = Event()
 
-    def chatty(data, context):
-        for number in range(100_000):
-            context.checkpoint("n", number)
-            if enough.is_set():
-                return
+    def restless(data):
+        if not enough.is_set():
+            raise ConnectionError("again")
 
+    retry = RetryPolicy(max_retries=10**6, initial_delay=0)
     with ExecutionEngine(tmp_path / "log.db") as engine:
-        pipeline = PipelineBuilder().add_step("c", "t", handler=chatty).build("chatty")
+        builder = PipelineBuilder().add_step("c", "t", handler=restless, retry=retry)
+        pipeline = builder.build("restless")
         future = engine.execute_pipeline_async(pipeline, run_id="r")
         engine.get_status("r")
         here, lengths = Here(tmp_path / "log.db"), set()
-        while len(lengths) < 4:
+        while len(lengths) < 6:
             told = here.json("replay", "r")
             assert told["same"], told
             lengths.add(told["projections"][0]["told"])
