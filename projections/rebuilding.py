@@ -10,7 +10,7 @@ import msgspec
 
 from ..events.directory import RunRow, advance, concerns, stream_of
 from ..events.envelope import Envelope, NewEvent, first_break
-from ..events.errors import PipelineError
+from ..events.errors import LogCorrupt, PipelineError
 from ..events.store import Store
 from ..events.upcasters import to_event
 from .catchup import from_snapshot, load_run, take_snapshot
@@ -48,7 +48,8 @@ class _Stored(msgspec.Struct):
 
     version: int
     row: RunRow | None
-    views: dict[str, list[dict[str, Any]] | None]
+    views: dict[str, list[dict[str, Any]] | str | None]
+    """None where there is none; why it cannot be read."""
 
 
 def rebuilt(store: Store, run_id: str) -> Iterator[Rebuilt]:
@@ -81,8 +82,14 @@ def _stored(store: Store, run_id: str) -> _Stored:
     with store.inspect() as inspection:
         found = (row for row in inspection.rows() if isinstance(row, RunRow))
         row = next((row for row in found if row.run_id == run_id), None)
-        views = {name: inspection.view(name, run_id) for name in ("runs", "steps", "failures")}
-        return _Stored(inspection.version(stream), row, views)
+        version = inspection.version(stream)
+        views: dict[str, list[dict[str, Any]] | str | None] = {}
+        for name in ("runs", "steps", "failures"):
+            try:
+                views[name] = inspection.view(name, run_id)
+            except LogCorrupt as error:  # an event of any run that is no JSON
+                views[name] = str(error)
+        return _Stored(version, row, views)
 
 
 def _state(run: Run) -> Rebuilt:
@@ -125,7 +132,9 @@ def _views(stored: _Stored, run: Run, envelopes: list[Envelope]) -> Iterator[Reb
         "failures": _failures(envelopes),
     }
     for name, rows in stored.views.items():
-        if rows is not None:
+        if isinstance(rows, str):
+            yield Rebuilt(f"view {name}", "cannot be read", problem=rows)
+        elif rows is not None:
             told = f"{len(expected[name]):,} rows"
             yield Rebuilt(f"view {name}", told, problem=_differing(expected[name], name, rows))
 

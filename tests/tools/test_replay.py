@@ -182,6 +182,22 @@ def test_what_is_stored_otherwise_is_told(sums):
     assert problems["state"] is problems["chain"] is problems["view steps"] is None
 
 
+def test_an_event_that_is_no_json_is_told_where_it_is(sums):
+    here = Here(sums.log)
+    connection = sqlite3.connect(sums.log)
+    connection.execute("UPDATE events SET payload = '{' WHERE version = 7")
+    connection.commit()
+    connection.close()
+    told = here.json("replay", "first", status=1)
+    problems = {one["what"]: one.get("problem") for one in told["projections"]}
+    assert "the digest of version 7 does not match" in problems["chain"]
+    assert "event 7 of run/first (StepStarted) cannot be read" in problems["state"]
+    for words in (("explain",), ("diff", "first", "first"), ("replay", "--to", "9"),
+                  ("audit", "report"), ("timeline", "--output", "x.svg")):  # fmt: skip
+        assert "event 7 of run/first (StepStarted) cannot be read" in here.error(*words)
+    assert "run/first version 7" in here.error("audit", "anchor")
+
+
 def test_runs_by_time_error_and_order(tmp_path: Path):
     with ExecutionEngine(tmp_path / "log.db", retry_on_failure=False) as engine:
         for name, handler in (("b", lambda data: 1), ("a", lambda data: [].pop())):
