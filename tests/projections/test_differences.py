@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contract.runs import value
+from contract.runs import define, value
 from msgspec.structs import replace
 from story import ERROR, Story
 
@@ -109,6 +109,13 @@ def test_other_configuration_code_and_steps_are_told() -> None:
         ],
         "join": ["definition timeout: (none) -> 3.0"],
     }
+
+
+def test_of_steps_that_never_ran_the_one_before_is_the_first() -> None:
+    before = define({"z": [], "a": ["z"]})
+    after = replace(before, steps=tuple(replace(one, timeout=1.0) for one in before.steps))
+    found = compared(Story({}, definition=before).claim(), Story({}, definition=after).claim())
+    assert (found.first, list(changed(found))) == ("z", ["z", "a"])
 
 
 def test_another_input_is_a_difference_of_the_run() -> None:

@@ -9,13 +9,15 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 
 import pytest
 from tools.conftest import Shell
 from tools.recorded import Here, restored
 from tools.terminals import on_terminal
 
-from semantica.pipeline import ExecutionEngine, PipelineBuilder
+from semantica.pipeline import ExecutionEngine, PipelineBuilder, RetryPolicy
+from semantica.pipeline.testing import record_run
 from semantica.pipeline.tools.times import time_of
 
 FLOW = """
@@ -76,7 +78,9 @@ def test_another_try_is_linked_compared_and_judged(sums):
     assert told["success"]
     here = Here(sums.log)
     first, *_ = here("events", "second", "--json").stdout.splitlines()
-    assert json.loads(first)["payload"]["forked_from"] == "first"
+    begun = json.loads(first)["payload"]
+    assert begun["forked_from"] == "first"
+    assert begun["origin"]["target"].endswith("flows/sums.py:pipeline"), "for who recovers it"
     types = [
         json.loads(line)["type"] for line in here("events", "second", "--json").stdout.splitlines()
     ]
@@ -93,6 +97,44 @@ def test_another_try_is_linked_compared_and_judged(sums):
     report = here("audit", "report", "second").stdout
     assert "Taken over from run sums first" in report
     assert "does not have" not in report
+
+
+def test_a_recording_is_judged_like_a_run(sums):
+    here, file = Here(sums.log), sums.folder / "first.jsonl"
+    with ExecutionEngine(sums.log) as engine:
+        record_run(engine, "first", file)
+    told = here.json("replay", str(file))
+    assert told["same"] and told["projections"][-1]["what"] == "recording"
+    told = sums.json("replay", "first.jsonl", "--against", "flows/sums.py:once", status=1)
+    assert told["runs"][0]["divergence"]["recorded"] == ["StepRetryScheduled"]
+    text = file.read_text()
+    file.write_text(text.replace('"retried": 1', '"retried": 2', 1))
+    assert "retried: recorded 2, now 1" in here("replay", str(file), status=1).stdout
+    file.write_text(text[:-300])
+    assert "is no recording of a run" in here.error("replay", str(file))
+
+
+def test_a_run_that_goes_on_is_compared_as_it_was_at_one_moment(tmp_path: Path):
+    enough = Event()
+
+    def restless(data):
+        if not enough.is_set():
+            raise ConnectionError("again")
+
+    retry = RetryPolicy(max_retries=10**6, initial_delay=0)
+    with ExecutionEngine(tmp_path / "log.db") as engine:
+        builder = PipelineBuilder().add_step("c", "t", handler=restless, retry=retry)
+        pipeline = builder.build("restless")
+        future = engine.execute_pipeline_async(pipeline, run_id="r")
+        engine.get_status("r")
+        here, lengths = Here(tmp_path / "log.db"), set()
+        while len(lengths) < 6:
+            told = here.json("replay", "r")
+            assert told["same"], told
+            lengths.add(told["projections"][0]["told"])
+        enough.set()
+        assert future.result().success
+    assert here.json("replay", "r")["same"]
 
 
 def test_what_cannot_be_meant_is_an_error(sums):
@@ -138,6 +180,22 @@ def test_what_is_stored_otherwise_is_told(sums):
     assert "'failed', by the events 'completed'" in problems["view runs"]
     assert "1: ('one', 'never'), by the events None" in problems["view failures"]
     assert problems["state"] is problems["chain"] is problems["view steps"] is None
+
+
+def test_an_event_that_is_no_json_is_told_where_it_is(sums):
+    here = Here(sums.log)
+    connection = sqlite3.connect(sums.log)
+    connection.execute("UPDATE events SET payload = '{' WHERE version = 7")
+    connection.commit()
+    connection.close()
+    told = here.json("replay", "first", status=1)
+    problems = {one["what"]: one.get("problem") for one in told["projections"]}
+    assert "the digest of version 7 does not match" in problems["chain"]
+    assert "event 7 of run/first (StepStarted) cannot be read" in problems["state"]
+    for words in (("explain",), ("diff", "first", "first"), ("replay", "--to", "9"),
+                  ("audit", "report"), ("timeline", "--output", "x.svg")):  # fmt: skip
+        assert "event 7 of run/first (StepStarted) cannot be read" in here.error(*words)
+    assert "run/first version 7" in here.error("audit", "anchor")
 
 
 def test_runs_by_time_error_and_order(tmp_path: Path):
