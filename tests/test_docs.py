@@ -37,7 +37,7 @@ def test_the_diagrams_are_those_of_the_law() -> None:
 
 
 def test_every_python_block_is_executed() -> None:
-    assert len(BLOCKS) == 11, "a new block needs a test"
+    assert len(BLOCKS) == 12, "a new block needs a test"
 
 
 def test_the_block_on_programs_does_what_it_says(tmp_path: Path) -> None:
@@ -118,6 +118,15 @@ def test_the_block_on_nested_pipelines_does_what_it_says(tmp_path: Path) -> None
 def test_the_block_on_following_the_log_does_what_it_says(tmp_path: Path) -> None:
     told = output_of(block("def tally("), tmp_path)
     assert told == "{'a': 1}\n{'a': 1}\n{'a': 1}\nmail: one\n"
+
+
+def test_the_block_on_secrets_does_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_TOKEN", "token-4711")
+    told = output_of(block("Secret("), tmp_path)
+    assert told == "step 'fetch': ConnectionError: the server refuses ***\n"
+    assert b"4711" not in (tmp_path / "secrets.db").read_bytes()
 
 
 def block(mark: str) -> str:

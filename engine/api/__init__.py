@@ -19,6 +19,7 @@ from semantica.pipeline.engine.failure import ErrorRecovery, FailureHandler, Fal
 from semantica.pipeline.engine.findings import ValidationResult
 from semantica.pipeline.engine.model import Pipeline, PipelineStep
 from semantica.pipeline.engine.result import ExecutionResult, PipelineFuture
+from semantica.pipeline.engine.secrecy import Secret
 from semantica.pipeline.engine.steps.registry import step
 from semantica.pipeline.events.definition import RetryPolicy, RetryStrategy
 from semantica.pipeline.events.errors import (
@@ -43,6 +44,7 @@ from semantica.pipeline.events.errors import (
     RunConflict,
     RunFailed,
     RunNotFound,
+    SecretNotFound,
     SerializationError,
     SignalTimeout,
     UnencodableValue,
@@ -141,6 +143,7 @@ __all__ = [
     # handlers
     "AttemptCancelled",
     "Context",
+    "Secret",
     "step",
     # following the log
     "Projection",
@@ -174,6 +177,7 @@ __all__ = [
     "RunConflict",
     "RunFailed",
     "RunNotFound",
+    "SecretNotFound",
     "SerializationError",
     "SignalTimeout",
     "UnencodableValue",
