@@ -30,7 +30,7 @@ def test_the_diagrams_are_those_of_the_law() -> None:
 
 
 def test_every_python_block_is_executed() -> None:
-    assert len(BLOCKS) == 9, "a new block needs a test"
+    assert len(BLOCKS) == 10, "a new block needs a test"
 
 
 def test_the_block_on_programs_does_what_it_says(tmp_path: Path) -> None:
@@ -120,6 +120,15 @@ def test_the_block_on_search_does_what_it_says(
     monkeypatch.setenv("PIPELINE_LOG", str(tmp_path / "pipeline.db"))
     told = output_of(block("search("), ROOT).splitlines()
     assert "observatory.txt 0-294: 'The Halden Observatory" in told[0]
+
+
+def test_the_block_on_graphs_does_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIPELINE_LOG", str(tmp_path / "pipeline.db"))
+    told = output_of(block("founders = "), ROOT)
+    assert told.startswith("{'nodes': ")
+    assert "'Gabriela Rojas'" in told
 
 
 def output_of(block: str, folder: Path) -> str:

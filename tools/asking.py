@@ -178,11 +178,15 @@ def timeline(run: str | None, limit: int, log: str | None, as_json: bool) -> Non
         show_timeline(store, row, limit=limit, as_json=as_json)
 
 
-@click.command(short_help="Draw the graph of a pipeline or a run, for Mermaid.")
+@click.command(short_help="Draw a pipeline or a run, or the knowledge graph it has built.")
 @click.argument("source", metavar="TARGET|RUN", shell_complete=completing.sources)
+@click.option("--output", metavar="FILE", help="Draw the knowledge graph that RUN has built: "
+              ".svg, or .html to look around in. More of it: knowledge.")  # fmt: skip
 @path_option
 @common
-def graph(source: str, paths: tuple[str, ...], log: str | None, as_json: bool) -> None:
+def graph(
+    source: str, output: str | None, paths: tuple[str, ...], log: str | None, as_json: bool
+) -> None:
     """Draw the graph of a pipeline or a recorded run as a Mermaid flowchart; a run with the state
     of each step. TARGET is what run takes; a plain word is a RUN or, if there is none, a template.
 
@@ -191,7 +195,13 @@ def graph(source: str, paths: tuple[str, ...], log: str | None, as_json: bool) -
       semantica-pipeline graph documents.yaml > documents.mmd
       semantica-pipeline graph nightly
       semantica-pipeline graph flows/nightly.py:pipeline --json
+      semantica-pipeline graph nightly --output nightly.svg
     """
+    if output is not None:
+        from .knowledge import save_graph
+
+        save_graph(source, output, log, as_json=as_json)
+        return
     from .inspecting import show_graph
 
     show_graph(source, log, paths, as_json=as_json)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import asking, auditing, checking, keeping, models, searching
+from . import asking, auditing, checking, keeping, knowledge, models, searching
 from .group import Commands
 from .options import common, executing, one_run, pipeline_option, pipeline_source, settings_option
 from .terminal import PROGRAM
@@ -284,6 +284,7 @@ def signal(run: str, name: str, value: str | None, log: str | None, as_json: boo
 for _command in (
     *asking.COMMANDS,
     *searching.COMMANDS,
+    *knowledge.COMMANDS,
     *checking.COMMANDS,
     *keeping.COMMANDS,
     *auditing.COMMANDS,

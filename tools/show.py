@@ -13,6 +13,7 @@ import msgspec
 
 from ..engine.result import ExecutionResult
 from ..engine.steps.corpus import KINDS, Corpus
+from ..engine.steps.knowledge.graph import KnowledgeGraph
 from ..events.directory import RunRow
 from ..events.envelope import Envelope
 from ..events.errors import PipelineError
@@ -298,7 +299,7 @@ def short_output(result: ExecutionResult) -> str:
         return f"(cannot be read here: {clean(str(error))})"
     if output is None:
         return ""
-    if isinstance(output, Corpus):
+    if isinstance(output, (Corpus, KnowledgeGraph)):
         return ", ".join(f"{count:,} {name}" for name, count in output.counts.items()) or "empty"
     text = clean(_brief().repr(output))
     return text if len(text) <= SHORT else text[: SHORT - 1] + "…"
@@ -328,7 +329,7 @@ def _brief() -> Any:
 def write_output(result: ExecutionResult, file: str) -> None:
     """Write a run's output: JSON where it has a form in it, else what ``repr`` gives.
 
-    A corpus becomes an object with the lists of its records.
+    A corpus becomes an object with the lists of its records, a graph one with nodes and edges.
 
     Raises:
         BadInput: The file cannot be written.
@@ -337,6 +338,8 @@ def write_output(result: ExecutionResult, file: str) -> None:
     output = result.output
     if isinstance(output, Corpus):
         output = {name: list(output.collection(name)) for name in KINDS if name in output.counts}
+    elif isinstance(output, KnowledgeGraph):
+        output = {"nodes": output.nodes, "edges": output.edges}
     try:
         text = msgspec.json.format(msgspec.json.encode(output), indent=2).decode()
     except (TypeError, ValueError, RecursionError, msgspec.MsgspecError):

@@ -64,6 +64,7 @@ if TYPE_CHECKING:
         TaskCancelled,
     )
     from semantica.pipeline.engine.resources import ResourceScheduler
+    from semantica.pipeline.engine.steps.knowledge.graph import KnowledgeGraph
     from semantica.pipeline.engine.steps.vectors.searching import search
     from semantica.pipeline.engine.steps.vectors.store import Hit
     from semantica.pipeline.engine.templates import PipelineTemplate, PipelineTemplateManager
@@ -79,6 +80,7 @@ _LATER = {
     "PipelineValidator": "validator",
     "ResourceAllocation": "holdings",
     "ResourceScheduler": "resources",
+    "KnowledgeGraph": "steps.knowledge.graph",
     "Hit": "steps.vectors.store",
     "search": "steps.vectors.searching",
 }
@@ -137,6 +139,7 @@ __all__ = [
     "step",
     # what steps have stored
     "Hit",
+    "KnowledgeGraph",
     "search",
     # errors
     "AmbiguousRun",

@@ -29,5 +29,7 @@ BUILTIN: Mapping[str, str] = {
     "extract_relations": f"{_STEPS}.extraction.extract:extract_relations",
     "deduplicate": f"{_STEPS}.knowledge.deduplicate:deduplicate",
     "resolve_conflicts": f"{_STEPS}.knowledge.conflicts:resolve_conflicts",
+    "build_kg": f"{_STEPS}.knowledge.build:build_graph",
+    "build_graph": f"{_STEPS}.knowledge.build:build_graph",
 }
 """Step type -> ``module:function``."""

@@ -15,6 +15,7 @@ Memory holds the distinct names and, for each document, the numbers of those in 
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from itertools import combinations
@@ -36,6 +37,7 @@ _BLOCK = 128
 """Names of a block that are all compared with one another; in a larger one, neighbours are."""
 _WINDOW = 12
 _EVERY = 1000
+_YEAR = re.compile(r"\d{4}")
 _SHORTENED = ("PERSON", "ORGANIZATION")
 
 Key: TypeAlias = tuple[str, Words, str]
@@ -197,8 +199,10 @@ class _Form:
 def _key(entity: Entity) -> Key:
     if entity.type in FUZZY:
         return entity.type, words_of(entity.type, entity.text), ""
-    value = entity.metadata.get("value")
-    return entity.type, (str(value) if value else folded(entity.text),), ""
+    text, value = folded(entity.text), str(entity.metadata.get("value") or "")
+    # Of "spring 2015" or 06/12/2019, which may be two days, the value is the year: it says less.
+    told = value and (entity.type != "DATE" or not _YEAR.fullmatch(value))
+    return entity.type, (value if told else text,), ""
 
 
 def _candidates(keys: Iterable[Key]) -> Iterator[tuple[Key, Key]]:

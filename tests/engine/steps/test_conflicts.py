@@ -154,5 +154,5 @@ def test_an_unknown_strategy_is_refused_before_the_run() -> None:
 def test_the_command_line_tells_what_each_option_means() -> None:
     asked = [sys.executable, "-m", "semantica.pipeline", "steps", "deduplicate"]
     said = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=True)
-    assert "float from 0 to 100" in said.stdout
+    assert "float >= 0, <= 100" in said.stdout
     assert "how alike two names, and each of their words, must be" in " ".join(said.stdout.split())

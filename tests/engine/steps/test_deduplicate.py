@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from semantica.pipeline.engine.steps.corpus import Corpus, CorpusWriter, Entity
 from semantica.pipeline.engine.steps.errors import MissingExtra
+from semantica.pipeline.engine.steps.extraction.extract import extract
 from semantica.pipeline.engine.steps.knowledge.canonical import canonical_of, name_of
 from semantica.pipeline.engine.steps.knowledge.deduplicate import deduplicate
 
@@ -69,6 +70,16 @@ def test_the_same(context: Any, kind: str, one: str, other: str) -> None:
 )
 def test_not_the_same(context: Any, kind: str, one: str, other: str) -> None:
     assert len(groups(context, [("a", kind, one), ("b", kind, other)])) == 2
+
+
+def test_dates_are_one_by_their_value_unless_it_says_less_than_they_do(context: Any) -> None:
+    text = "1990 and 1990 and the 1990s, spring 1990, 06/12/1990, 5 May 1990, 1990-05-05."
+    found = extract([{"text": text}], context, True, False, "rules", 0.0)
+    merged = deduplicate(found, context, 90.0)
+    names = [name_of(one) for one in merged.entities]
+    assert names == [
+        "1990", "1990", "1990s", "spring 1990", "06/12/1990", "1990-05-05", "1990-05-05",
+    ]  # fmt: skip
 
 
 def test_types_are_never_mixed(context: Any) -> None:
