@@ -66,8 +66,11 @@ class Busy:
         total: Callable[[], int] = staticmethod(lambda: 4)
 
 
-def test_the_events_of_attempts_that_end_together_are_one_commit() -> None:
+def test_the_events_of_attempts_that_end_together_are_one_commit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Four workers finish behind one barrier, again and again."""
+    monkeypatch.setattr(loops, "MAX_GATHER", PATIENCE)
     together, commits = threading.Barrier(4), list[int]()
 
     class Slow(MemoryStore):
@@ -75,13 +78,13 @@ def test_the_events_of_attempts_that_end_together_are_one_commit() -> None:
 
         def append(self, batches, **options):  # type: ignore[no-untyped-def]
             commits.append(sum(len(batch.events) for batch in batches))
-            time.sleep(loops.MAX_GATHER)
+            time.sleep(0.05)
             return super().append(batches, **options)
 
     def meet(data: object) -> None:
         together.wait(PATIENCE)
 
-    steps = [PipelineStep(f"s{i}", "t", handler=meet, dependencies=[]) for i in range(160)]
+    steps = [PipelineStep(f"s{i}", "t", handler=meet, dependencies=[]) for i in range(40)]
     with ExecutionEngine(Slow(), max_workers=4) as engine:
         engine.execute_pipeline(Pipeline("together", steps)).raise_for_status()
-    assert 8 in commits, f"four ends and four starts, once in forty times: {commits}"
+    assert commits.count(8) > 4, f"four ends and four starts, nine times at best: {commits}"
