@@ -81,7 +81,10 @@ def test_the_events_of_attempts_that_end_together_are_one_commit(
             time.sleep(0.05)
             return super().append(batches, **options)
 
-    steps = [PipelineStep(f"s{i}", "t", handler=lambda data: time.sleep(0.01), dependencies=[]) for i in range(40)]
+    steps = [
+        PipelineStep(f"s{i}", "t", handler=lambda data: time.sleep(0.01), dependencies=[])
+        for i in range(40)
+    ]
     with ExecutionEngine(Slow(), max_workers=4) as engine:
         engine.execute_pipeline(Pipeline("together", steps)).raise_for_status()
     assert commits.count(8) > 4, f"four ends and four starts, nine times at best: {commits}"
