@@ -94,7 +94,7 @@ class Connection:
         connection.execute("BEGIN IMMEDIATE")
         try:
             if new:
-                _make_tables(connection)
+                make_tables(connection)
             else:
                 from .sqlite_schema import migrate  # imports sqlite-utils: only when needed
 
@@ -211,7 +211,7 @@ class Connection:
             self._commit_lock.close()
 
 
-def _make_tables(connection: sqlite3.Connection) -> None:
+def make_tables(connection: sqlite3.Connection) -> None:
     """What all migrations make, by their script; ``executescript`` would commit before it."""
     script = Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
     for statement in script.split(";\n")[:-1]:

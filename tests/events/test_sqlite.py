@@ -286,7 +286,7 @@ def test_a_new_log_is_what_its_migrations_make_of_it() -> None:
     old, new = (sqlite3.connect(":memory:", isolation_level=None) for _ in range(2))
     old.execute("BEGIN")
     migrate(old)
-    sqlite_connection._make_tables(new)
+    sqlite_connection.make_tables(new)
     objects = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name"
     applied = "SELECT id, migration_set, name FROM _sqlite_migrations"
     for query in (objects, applied):
