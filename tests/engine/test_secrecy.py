@@ -84,7 +84,7 @@ def maps(data: object, token: str, context: Context) -> object:
             raise ValueError(token)
         return token
 
-    return context.map(one, [0, 1], collect_errors=True)
+    return [str(one) for one in context.map(one, [0, 1], collect_errors=True)]
 
 
 class Client:
@@ -134,16 +134,20 @@ def test_a_value_with_a_secret_is_refused(
 
 
 def test_items_and_texts_of_ones_own_are_concealed(engine: ExecutionEngine, log: Path) -> None:
-    engine.execute_pipeline(steps(maps))
+    done = engine.execute_pipeline(steps(maps))
+    refused, starred = done.output
+    assert "a value holds a secret" in refused and starred.endswith("***")
+    assert [e.type for e in engine.history(done.run_id)].count("StepItemFailed") == 2
     result = engine.execute_pipeline(Pipeline("q", [PipelineStep("s", "t", handler=conceals)]))
     assert result.errors[0].endswith("ValueError: ***")
     engine.close()
     assert found(log) == []
 
 
-def test_what_is_logged_has_stars(engine: ExecutionEngine) -> None:
+@pytest.mark.parametrize("executor", ["thread", "process"])
+def test_what_is_logged_has_stars(engine: ExecutionEngine, executor: str) -> None:
     with structlog.testing.capture_logs() as said:
-        engine.execute_pipeline(steps(blurts))
+        engine.execute_pipeline(steps(blurts, executor))
     about = next(one for one in said if one["event"] == "about ***")
     assert (about["token"], about["more"]) == ("***", "['***']")
     assert "4711" not in str(said)
