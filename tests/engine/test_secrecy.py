@@ -84,7 +84,7 @@ def maps(data: object, token: str, context: Context) -> object:
             raise ValueError(token)
         return token
 
-    return [str(one) for one in context.map(one, [0, 1], collect_errors=True)]
+    return [str(one) for one in context.map(one, [0, 1], on_error="return")]
 
 
 class Client:
@@ -135,6 +135,7 @@ def test_a_value_with_a_secret_is_refused(
 
 def test_items_and_texts_of_ones_own_are_concealed(engine: ExecutionEngine, log: Path) -> None:
     done = engine.execute_pipeline(steps(maps))
+    assert done.success, done.errors
     refused, starred = done.output
     assert "a value holds a secret" in refused and starred.endswith("***")
     assert [e.type for e in engine.history(done.run_id)].count("StepItemFailed") == 2
