@@ -25,7 +25,7 @@ from ..events.errors import LogError
 from ..events.store import Store
 from ..events.subscriptions import Bookmark
 from ..events.upcasters import to_event
-from .logs import open_log
+from .logs import open_existing, open_log
 
 LOOK = 0.1
 """Seconds between two looks for something new."""
@@ -171,7 +171,9 @@ def held(log: str | os.PathLike[str] | Store | None, name: str) -> Iterator[Stor
     instance("name", name, str, "the name of a consumer")
     if not name or not name.isprintable() or len(name) > 200:
         raise ValueError(f"the name of a consumer must be 1 to 200 printable characters: {name!r}")
-    shared = open_log(log)
+    named = log is None or isinstance(log, (str, os.PathLike))
+    # One that an engine of this process works on is taken as that has opened it.
+    shared = (open_existing(log) if named else None) or open_log(log)  # type: ignore[arg-type]
     try:
         with shared.store.subscriptions.hold(name):
             yield shared.store

@@ -94,6 +94,12 @@ def test_it_waits_for_what_others_record_and_is_stopped(log: Path) -> None:
     assert rest(log) == [], "what was processed before the stop is done with"
 
 
+def test_it_follows_what_an_engine_of_this_process_works_on(log: Path) -> None:
+    with ExecutionEngine(log, durability="off") as engine:
+        engine.execute_pipeline(work.build("p"), run_id="r")
+        assert len(rest(log)) == len(engine.history("r"))
+
+
 def test_one_consumer_of_a_name_at_a_time(log: Path) -> None:
     with (
         subscribe(log, "me", follow=False),
