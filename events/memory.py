@@ -247,6 +247,9 @@ class MemoryInspection(NamedTuple):
     def rows(self) -> Iterator[RunRow]:
         return iter(self.directory)
 
+    def view(self, name: str, run_id: str) -> None:
+        """There are none."""
+
 
 def in_turn(
     batches: Sequence[Batch],
