@@ -130,7 +130,7 @@ class Reading:
                 follower.catch_up()
                 run = follower.run
                 assert run is not None  # it has a row
-                now = time.time_ns()
+                now = run.state.ended_at or time.time_ns()
                 told = state_of(run, now, self.store.run, follower.expected)
                 return {**told, **alive, "at": ms(now), "live": True}
         past = self.past(run_id)
