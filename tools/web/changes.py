@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from ...events.errors import LogError, PipelineError
 from ...events.logger import logger
 from .documents import Document
-from .reading import Reading
+from .reading import FOLLOWED, Reading
 
 LOOK = 0.2
 """Seconds between two looks at the log, while a page is open."""
@@ -73,9 +73,7 @@ class Changes:
         while True:
             try:
                 if self._listeners:
-                    if idle:
-                        self._position = await asyncio.to_thread(self._reading.store.position)
-                    lines = await asyncio.to_thread(self._look)
+                    lines = await asyncio.to_thread(self._begin if idle else self._look)
                     if lines:
                         for listener in self._listeners:
                             listener.tell(lines)
@@ -83,6 +81,11 @@ class Changes:
                 logger().warning("cannot read the log", error=str(error))
             idle = not self._listeners
             await asyncio.sleep(LOOK)
+
+    def _begin(self) -> list[Document]:
+        """What goes on as somebody begins to listen."""
+        self._position = self._reading.store.position()
+        return self._lines([row.run_id for row in self._reading.going()[:FOLLOWED]])
 
     def _look(self) -> list[Document]:
         changed: dict[str, int] = {}

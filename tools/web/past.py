@@ -18,7 +18,7 @@ from itertools import islice
 from ...events import step as s
 from ...events.envelope import Envelope
 from ...events.store import Store
-from ...events.upcasters import to_event
+from ...events.upcasters import Event, to_event
 from ...projections.catchup import load_run, restore, take_snapshot
 from ...projections.run import Run
 from ...projections.timeline import Attempt, TimelineFold
@@ -84,7 +84,7 @@ class Past:
         # A clock that was set back must not bring the order of moments into disorder.
         self._times.append(max(at, self._times[-1]) if self._times else at)
         self._types.append(envelope.type)
-        self._steps.append(getattr(event, "step", None) or "")
+        self._steps.append(step_of(event))
         attempt = self._fold.apply(event, at)
         if attempt is not None:
             attempts = self._fold.told.attempts
@@ -177,3 +177,8 @@ class Past:
             found += [envelope for envelope in read if envelope.version in wanted]
             versions = versions[end:]
         return found
+
+
+def step_of(event: Event) -> str:
+    """The step that an event is about; empty: the run."""
+    return getattr(event, "step", None) or ""

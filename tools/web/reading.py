@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import msgspec
@@ -22,14 +23,15 @@ from ..follow import Follower
 from ..replay.moments import latest, narrowed
 from ..terminal import BadInput
 from .documents import Document, bar_of, event_of, graph_of, ms, preview, row_of, state_of
-from .past import Past
+from .past import Past, step_of
 
 OPEN = 12
 """Runs that are kept at hand."""
 OBSERVED = 200
 """Runs that go on of which it is observed whether somebody executes them."""
 FOLLOWED = 24
-"""Runs of the list, the newest of those that go on, whose progress is told."""
+"""Runs of the list, the newest of those that go on, whose progress is told at once."""
+_ACTIVE = [status for status in PipelineStatus if status.active]
 
 T = TypeVar("T")
 
@@ -75,10 +77,13 @@ class Reading:
         return self.store.run(run_id) or find(self.store, run_id)
 
     def rows(self) -> list[Document]:
-        """All runs, newest first."""
-        rows = self.store.runs()
-        known = set([row.run_id for row in rows if row.status.active][:FOLLOWED])
-        return [self.line(row, progress=row.run_id in known) for row in rows]
+        """All runs, newest first; how far they are is told by :meth:`going`, since that takes
+        longer."""
+        return [self.line(row, progress=False) for row in self.store.runs()]
+
+    def going(self) -> list[RunRow]:
+        """The runs that go on, the newest ones."""
+        return self.store.runs(statuses=_ACTIVE, limit=OBSERVED)
 
     def line(self, row: RunRow, *, progress: bool = True) -> Document:
         """A run as a line of the list; how far it is of one that goes on."""
@@ -88,24 +93,24 @@ class Reading:
 
     def losses(self) -> dict[str, bool]:
         """Of the runs that go on, the newest ones, whether nobody executes them."""
-        active = [status for status in PipelineStatus if status.active]
-        rows = self.store.runs(statuses=active, limit=OBSERVED)
-        return {row.run_id: holder(self.store, row) is None for row in rows}
+        return {row.run_id: holder(self.store, row) is None for row in self.going()}
 
     def _done(self, run_id: str) -> tuple[int, int, int] | None:
-        follower, lock = self._follower(run_id)
-        with lock:
+        with self._follower(run_id) as follower:
             follower.catch_up()
-            run = follower.run
-            if run is None:
+            if follower.run is None:
                 return None
-            state = run.state
+            state = follower.run.state
             return state.completed + state.skipped, len(state.steps), len(state.failed)
 
-    def _follower(self, run_id: str) -> tuple[Follower, threading.Lock]:
-        return self._followers.get_or(
+    @contextmanager
+    def _follower(self, run_id: str) -> Iterator[Follower]:
+        """A run's newest state, until the end of the block."""
+        follower, lock = self._followers.get_or(
             run_id, lambda: (Follower(self.store, run_id), threading.Lock())
         )
+        with lock:
+            yield follower
 
     def past(self, run_id: str) -> Past:
         """A run's history, up to now."""
@@ -119,31 +124,40 @@ class Reading:
     def state(self, run_id: str, version: int | None) -> Document:
         """A run after so many events, at the time of the last one; None: now."""
         row = self.row(run_id)
+        if version is None:
+            return self._now(row)
+        past = self.past(run_id)
+        with past.at(version) as run:
+            version = run.state.version
+            at = past.time(version)
+            event = {"at": ms(at), "type": past.type(version), "step": past.step(version)}
+            told = state_of(run, at, self.store.run)
+        return {**told, "at": ms(at), "event": event, "live": False, "lost": False, "process": None}
+
+    def _now(self, row: RunRow) -> Document:
         member = holder(self.store, row)
-        alive = {
+        with self._follower(row.run_id) as following:
+            following.catch_up()
+            run = following.run
+            assert run is not None  # it has a row
+            now = run.state.ended_at or time.time_ns()
+            told = state_of(run, now, self.store.run, following.expected)
+            last = run.told[-1][1] if run.told else None
+        head = None if last is None else {"type": type(last).__name__, "step": step_of(last)}
+        return {
+            **told,
+            "at": ms(now),
+            "event": head and {"at": ms(now), **head},
+            "live": True,
             "lost": row.status.active and member is None,
             "process": None if member is None else {"host": member.host, "pid": member.pid},
         }
-        if version is None:
-            follower, lock = self._follower(run_id)
-            with lock:
-                follower.catch_up()
-                run = follower.run
-                assert run is not None  # it has a row
-                now = run.state.ended_at or time.time_ns()
-                told = state_of(run, now, self.store.run, follower.expected)
-                return {**told, **alive, "at": ms(now), "live": True}
-        past = self.past(run_id)
-        with past.at(version) as run:
-            at = past.time(run.state.version)
-            return {**state_of(run, at, self.store.run), **alive, "at": ms(at), "live": False}
 
     def graph(self, run_id: str) -> Document:
         """The steps of a run and the places of their boxes; it never changes."""
         self.row(run_id)
-        follower, lock = self._follower(run_id)
-        with lock:
-            assert follower.run is not None
+        with self._follower(run_id) as follower:
+            assert follower.run is not None  # it has a row
             return graph_of(follower.run)
 
     def timeline(self, run_id: str, after: int) -> Document:

@@ -41,6 +41,7 @@ export class Gantt {
   /** Show what there was at a time (ms), of a run that lasted from `first` to `last`. */
   draw(first, last, at) {
     this.span = [first, Math.max(last, first + 1)];
+    const moved = this.at !== null && this.at !== at && at < last;
     this.at = at;
     const begun = (bar) => bar[FROM] <= at;
     this.lines = [];
@@ -50,6 +51,7 @@ export class Gantt {
     this.list.element.hidden = !this.lines.length;
     this.list.element.style.height = `${Math.min(this.lines.length * 24, 24 * 24)}px`;
     this.list.resize(this.lines.length);
+    if (moved) this.list.reveal(this.lines.length - 1); // what began last, by then
     this.axis();
   }
 

@@ -95,7 +95,7 @@ export class Graph {
       const key = `${told} ${box.many ? "" : took(box.members[0])}`;
       if (box.key === key) continue;
       box.key = key;
-      if (box.many) this.showMany(box, counts, told);
+      if (box.many) this.showMany(box, counts);
       else this.showOne(box, states[box.members[0]], took(box.members[0]));
       const label = `${box.name}, ${told}`;
       box.group.setAttribute("aria-label", label);
@@ -116,10 +116,13 @@ export class Graph {
       s("text", { class: `sign${pulse}`, x: box.x + WIDE - 18, y: box.y + 18, style: { fill: `var(--s-${state})` } }, SIGNS[state]));
   }
 
-  showMany(box, counts, told) {
+  showMany(box, counts) {
     const idle = Object.keys(counts).length === 1 && counts.pending;
     box.group.classList.toggle("idle", Boolean(idle));
-    fill(box.sub, cut(told, 28));
+    const trouble = (counts.failed ?? 0) + (counts.compensation_failed ?? 0);
+    const done = (counts.completed ?? 0) + (counts.skipped ?? 0);
+    const parts = [`${count(done)} done`, counts.running && `${count(counts.running)} running`, trouble && `${count(trouble)} failed`];
+    fill(box.sub, parts.filter(Boolean).join(", "));
     fill(box.tones, svgBar(counts, box.x + 1, box.y + TALL - 5, WIDE - 2, 4));
   }
 

@@ -14,6 +14,8 @@ import { Tabs } from "./tabs.js";
 import { Time } from "./time.js";
 import { count, moment, seconds } from "./words.js";
 
+const LARGE = 2000; // steps from which on a look is not cheap: at most one a second
+
 export class Run {
   title = "run";
 
@@ -90,7 +92,8 @@ export class Run {
     if (!line || !this.time) return;
     if (line.status !== this.line?.status) announce(`${line.name} is ${runWord(line.status)}`);
     this.line = line;
-    this.refresh();
+    if (this.plan.steps.length < LARGE) this.refresh();
+    else this.later ??= setTimeout(() => { this.later = null; this.refresh(); }, 1000);
   }
 
   seek(version) {
@@ -101,19 +104,19 @@ export class Run {
 
   async fetch() {
     try {
+      const past = this.version !== null && this.timeline; // its bars are here already
       const [state, timeline] = await Promise.all([
         ask("state", { run: this.id, version: this.version }),
-        ask("timeline", { run: this.id, after: this.timelined }),
+        past ? this.timeline : ask("timeline", { run: this.id, after: this.timelined }),
       ]);
       if (this.closed) return;
-      this.gantt.take(timeline.bars);
+      if (!past) this.gantt.take(timeline.bars);
       this.timelined = timeline.version;
       this.timeline = timeline;
       this.state = state;
-      this.time.grow(Math.max(timeline.version, state.version), timeline.marks);
+      this.time.grow(Math.max(timeline.version, state.version, this.line?.version ?? 0), timeline.marks);
       this.show();
-      const moment = await ask("moment", { run: this.id, version: state.version });
-      this.time.tell(moment);
+      this.time.tell(state.event);
       if (this.tabs.chosen === "events") this.events.at(this.version ?? 0);
       else this.events.upto = this.version ?? 0;
       if (this.chosen !== null && this.chosen !== undefined) await this.choose(this.chosen);
@@ -126,7 +129,7 @@ export class Run {
   tick() {
     if (this.version !== null || this.about.finished.includes(this.state.status)) return;
     this.draw();
-    if (this.plan.steps.length < 2000 && Date.now() - (this.fetched ?? 0) > 3000) {
+    if (this.plan.steps.length < LARGE && Date.now() - (this.fetched ?? 0) > 3000) {
       this.fetched = Date.now();
       this.refresh();
     }

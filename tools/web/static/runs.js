@@ -53,8 +53,9 @@ export class Runs {
   async reload() {
     try {
       const lines = await ask("runs");
+      const before = new Map(this.lines);
       this.lines.clear();
-      for (const line of lines) this.lines.set(line.id, line);
+      for (const line of lines) this.lines.set(line.id, { ...line, done: line.done ?? before.get(line.id)?.done ?? null });
       this.select();
     } catch (error) {
       alertUser(error.message);

@@ -59,7 +59,8 @@ export function svgBar(counts, x, y, width, height) {
   let from = x;
   return ORDER.filter((state) => counts[state]).map((state) => {
     const wide = (width * counts[state]) / total;
-    const part = s("rect", { class: "tone", x: from, y, width: wide, height, style: tone(state) });
+    const kind = state === "pending" ? "rest" : "tone";
+    const part = s("rect", { class: kind, x: from, y, width: wide, height, style: tone(state) });
     from += wide;
     return part;
   });

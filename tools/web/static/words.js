@@ -70,7 +70,8 @@ export function ticks(span, most) {
   const found = [];
   for (let i = 0; i * tick <= span && found.length <= most; i++) {
     const at = i * tick;
-    found.push([at, at === 0 ? "0" : tick < 1 ? `${Number(at.toPrecision(6))} s` : seconds(at)]);
+    const label = tick < 1 ? `${Number(at.toPrecision(6))} s` : seconds(at).replace(/ 00 (s|min|h)$/, "").replace(/^(\d+)\.0 s$/, "$1 s");
+    found.push([at, at === 0 ? "0" : label]);
   }
   return found;
 }
