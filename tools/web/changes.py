@@ -96,8 +96,7 @@ class Changes:
                 changed.pop(run_id, None)
                 changed[run_id] = envelope.version
         lines = [
-            {**line, "version": changed[line["id"]]}
-            for line in self._lines(list(changed)[-TOLD:])
+            {**line, "version": changed[line["id"]]} for line in self._lines(list(changed)[-TOLD:])
         ]
         if time.monotonic() - self._looked_for_losses > LOSSES:
             self._looked_for_losses = time.monotonic()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import secrets
 import socket
+import sys
 
 import click
 
@@ -59,9 +60,13 @@ def ui(port: int, host: str, read_only: bool, log: str | None, as_json: bool) ->
         hosts = [f"{name}:{port}" for name in {*_NAMES, named}]
         app = application(opened_log, hosts=hosts, token=token, read_only=read_only)
         config = uvicorn.Config(
-            app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=1
-        )  # fmt: skip
-        click.get_text_stream("stdout").flush()
+            app,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=1,  # seconds for streams, which never end by themselves
+        )
+        sys.stdout.flush()
         uvicorn.Server(config).run(sockets=[listener])
 
 

@@ -67,7 +67,9 @@ def wide_run(log: Path, files: int, *, progress: int = 0, run_id: str = "wide") 
     events.append(StepStarted("merge", 1, "worker-1"))
     for after in range(0, len(events), 500):
         part = events[after : after + 500]
-        assert store.append([batch(run_id, after, *part, at=BEGIN + after * SECOND // 50)]) == [None]
+        assert store.append([batch(run_id, after, *part, at=BEGIN + after * SECOND // 50)]) == [
+            None
+        ]
     store.close()
 
 

@@ -42,7 +42,9 @@ def test_whoever_has_the_address_is_answered(window):
     assert told.status_code == 200
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1", "localhost:8766", "", f"{HOST}.evil.example"])  # fmt: skip
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1", "localhost:8766", "", f"{HOST}.evil.example"]
+)
 def test_a_name_that_is_not_the_windows_is_refused(window, host):
     """A page of another name that points here (DNS rebinding) sends its own name."""
     for path in ("/", "/app.js", "/api/runs"):
@@ -51,7 +53,9 @@ def test_a_name_that_is_not_the_windows_is_refused(window, host):
         assert "address that was printed" in told.json()["error"]
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", f"https://{HOST}", "null", "http://127.0.0.1:9999"])  # fmt: skip
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", f"https://{HOST}", "null", "http://127.0.0.1:9999"]
+)
 def test_pages_of_others_are_refused(window, origin):
     for method, path in (("GET", "/api/runs"), ("POST", "/api/act"), ("GET", "/")):
         told = window().request(method, path, headers={**KEY, "Origin": origin}, json={})
@@ -67,7 +71,9 @@ def test_what_a_browser_says_of_other_sites_counts(window, site):
     assert window().get("/", headers={"Sec-Fetch-Site": site}).status_code == 200
 
 
-@pytest.mark.parametrize("given", [None, "Bearer", "Bearer x", f"Bearer {TOKEN}x", f"Basic {TOKEN}", TOKEN])  # fmt: skip
+@pytest.mark.parametrize(
+    "given", [None, "Bearer", "Bearer x", f"Bearer {TOKEN}x", f"Basic {TOKEN}", TOKEN]
+)
 def test_without_the_token_nothing_is_told_or_changed(window, given):
     headers = {} if given is None else {"Authorization": given}
     for path in ("about", "runs", "state?run=r", "events?run=r", "stream", "nothing"):
@@ -94,7 +100,14 @@ def test_a_change_must_be_json_of_a_known_size(window):
     typed = {**KEY, "Content-Type": "application/json"}
     assert client.post("/api/act", headers=typed, content=b"x" * (2**20 + 1)).status_code == 413
     assert client.post("/api/act", headers=typed, content=iter([body])).status_code == 411
-    for wrong in (b"[1]", b"{", b"\xff", b"[" * 5000, b'{"run": "r"}', b'{"run": "r", "action": "x"}'):
+    for wrong in (
+        b"[1]",
+        b"{",
+        b"\xff",
+        b"[" * 5000,
+        b'{"run": "r"}',
+        b'{"run": "r", "action": "x"}',
+    ):
         told = client.post("/api/act", headers=typed, content=wrong)
         assert told.status_code == 400 and told.json()["error"], wrong
     assert client.post("/api/act", headers=typed, content=body).status_code == 409  # it is over
@@ -122,9 +135,15 @@ def test_no_other_methods(window, method):
 def test_every_answer_is_sealed(window):
     client = window()
     answers = [client.get("/"), client.get("/app.js"), client.get("/api/runs", headers=KEY)]
-    answers += [client.get("/api/runs"), client.get("/nothing"), client.get("/", headers={"Host": "x"})]
+    answers += [
+        client.get("/api/runs"),
+        client.get("/nothing"),
+        client.get("/", headers={"Host": "x"}),
+    ]
     for told in answers:
-        policy = dict(one.split(" ", 1) for one in told.headers["content-security-policy"].split("; "))
+        policy = dict(
+            one.split(" ", 1) for one in told.headers["content-security-policy"].split("; ")
+        )
         assert policy["default-src"] == "'none'"
         assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
         assert policy["frame-ancestors"] == policy["base-uri"] == policy["form-action"] == "'none'"
@@ -140,12 +159,19 @@ def test_the_page_asks_for_nothing_from_elsewhere_and_makes_no_markup():
         text = file.read_text()
         for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
             assert word not in text, f"{file.name}: {word}"
-        links = [part.split('"')[0] for part in text.split("http")[1:] if part[:3] in ("://", "s:/")]
+        links = [
+            part.split('"')[0] for part in text.split("http")[1:] if part[:3] in ("://", "s:/")
+        ]
         assert all(link.endswith("w3.org/2000/svg") for link in links), file.name
 
 
-@pytest.mark.parametrize("path", ["state", "state?run=nope", "step?run=r&index=99", "state?run=r&version=-1",
-                                  "events?run=r&first=1e9", "compare?a=r&b=r&va=99999", "moment?run=r&version=x"])  # fmt: skip
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("state", "state?run=nope", "step?run=r&index=99", "state?run=r&version=-1"),
+        *("events?run=r&first=1e9", "compare?a=r&b=r&va=99999", "moment?run=r&version=x"),
+    ],
+)
 def test_wrong_questions_are_answered_in_a_line(window, path):
     told = window().get(f"/api/{path}", headers=KEY)
     assert told.status_code in (400, 404)
@@ -154,7 +180,7 @@ def test_wrong_questions_are_answered_in_a_line(window, path):
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org", ""])
 def test_only_this_machine(host):
-    with pytest.raises(Exception, match="for this machine only .* ssh -L"):
+    with pytest.raises(Exception, match=r"for this machine only .* ssh -L"):
         check_loopback(host)
 
 

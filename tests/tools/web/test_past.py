@@ -23,7 +23,7 @@ from semantica.pipeline.tools.web.reading import Reading
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_moment_of_every_recorded_history(name, tmp_path, monkeypatch):
-    """Forwards, as a slider is drawn, and back again, from a state that was kept or from another."""
+    """Forwards, as a slider is drawn, back again, and to and fro."""
     monkeypatch.setattr(past_module, "NEAR", 3)
     monkeypatch.setattr(past_module, "BYTES", 10**9)
     store = restored(name, tmp_path / "log.db")

@@ -70,13 +70,13 @@ export class Graph {
     const many = members.length > 1;
     const name = many ? `${this.kinds(members)} × ${count(members.length)}` : this.plan.steps[members[0]];
     const parts = {
-      name: s("text", { x: x + 14, y: y + 18 }, cut(name, LETTERS + 1)),
+      text: s("text", { x: x + 14, y: y + 18 }, cut(name, LETTERS + 1)),
       sub: s("text", { class: "sub", x: x + 14, y: y + 32 }),
       tones: s("g", {}),
       title: s("title", {}),
     };
     const face = s("rect", { class: "face", x, y, width: WIDE, height: TALL, rx: 6 });
-    const group = s("g", { class: "box", tabindex: "-1", role: "button", onclick: () => this.open(i) }, parts.title, face, parts.tones, parts.name, parts.sub);
+    const group = s("g", { class: "box", tabindex: "-1", role: "button", onclick: () => this.open(i) }, parts.title, face, parts.tones, parts.text, parts.sub);
     this.boxes.push({ group, members, name, x, y, many, ...parts });
     return group;
   }
@@ -97,7 +97,7 @@ export class Graph {
       box.key = key;
       if (box.many) this.showMany(box, counts);
       else this.showOne(box, states[box.members[0]], took(box.members[0]));
-      const label = `${box.name}, ${told}`;
+      const label = `${box.name}, ${box.many ? told : word(states[box.members[0]])}`;
       box.group.setAttribute("aria-label", label);
       fill(box.title, label);
     }
