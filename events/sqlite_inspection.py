@@ -51,14 +51,21 @@ class SqliteInspection:
                 yield Fault(str(error), f"run/{row[0]}")
         yield from self._failed()
 
+    def version(self, stream: str) -> int:
+        query = "SELECT coalesce(max(version), 0) AS version FROM events WHERE stream = ?"
+        return int(self._asked(query, stream)[0]["version"])
+
     def view(self, name: str, run_id: str) -> list[dict[str, Any]]:
         assert name in VIEWS  # it stands in the query
+        return self._asked(f"SELECT * FROM {name} WHERE run_id = ?", run_id)
+
+    def _asked(self, query: str, value: str) -> list[dict[str, Any]]:
         try:
-            cursor = self._connection.execute(f"SELECT * FROM {name} WHERE run_id = ?", (run_id,))
+            cursor = self._connection.execute(query, (value,))
             columns = [column[0] for column in cursor.description]
             return [dict(zip(columns, row, strict=True)) for row in cursor]
         except sqlite3.Error as error:
-            raise LogCorrupt(f"the view {name} cannot be read: {error}") from error
+            raise LogCorrupt(f"the log cannot be read: {error}") from error
 
     def _rows(self, query: str) -> Iterator[tuple[Any, ...]]:
         self._error: sqlite3.Error | None = None

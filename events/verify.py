@@ -62,6 +62,10 @@ class Inspection(Protocol):
         """The directory."""
         ...
 
+    def version(self, stream: str) -> int:
+        """Of the newest event of a stream; 0 without any. Raises LogError: it cannot be read."""
+        ...
+
     def view(self, name: str, run_id: str) -> list[dict[str, Any]] | None:
         """What the view ``runs``, ``steps`` or ``failures``, which is for people, says of a run;
         None of a log without views. Raises LogError: it cannot be read."""

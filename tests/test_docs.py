@@ -17,7 +17,13 @@ from semantica.pipeline.tools.diagrams import updated
 ROOT = Path(__file__).parents[1]
 PAGES = {
     page: (ROOT / page).read_text(encoding="utf-8")
-    for page in ("README.md", "engine/README.md", "engine/steps/README.md", "events/README.md")
+    for page in (
+        "README.md",
+        "engine/README.md",
+        "engine/steps/README.md",
+        "events/README.md",
+        "tools/README.md",
+    )
 }
 TEXT = "\n".join(PAGES.values())
 BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 ENOUGH = 8
 """Runs that an error message lists."""
 MANY = 1000
-"""Newest runs among whose names one is looked for that was meant."""
+"""Newest runs among whose names and ids one is looked for that was meant."""
 
 
 class Log(NamedTuple):
@@ -125,7 +125,9 @@ def _not_found(store: Store, text: str) -> RunNotFound:
     error = not_here(store, text)
     if isinstance(error, ArchivedRun):
         return error
-    return RunNotFound(f"{error}{nearest(text, {row.name for row in store.runs(limit=MANY)})}")
+    rows = store.runs(limit=MANY)
+    names = {row.name for row in rows} | {row.run_id for row in rows}
+    return RunNotFound(f"{error}{nearest(text, sorted(names))}")
 
 
 def _only(rows: list[RunRow], what: str) -> RunRow:

@@ -286,6 +286,10 @@ def _why_not(run: Run, event: Any) -> str:
             more = f", at most {cap} at once" if cap is not None and not is_failing(run) else ""
             return f"step {name!r} would not have started: the run admits no further step{more}"
         return f"step {name!r} would not have started: it is {step.status}"
+    if isinstance(event, s.StepRetryScheduled | s.StepCompensationRetryScheduled):
+        return f"step {event.step!r} would not have been tried again"
+    if isinstance(event, s.StepFallbackScheduled):
+        return f"the fallback of step {event.step!r} would not have been called"
     if i is not None:
         return (
             f"{kind} of step {event.step!r} would not have followed: it is {state.steps[i].status}"

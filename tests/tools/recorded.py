@@ -37,7 +37,7 @@ class Here:
     def __call__(self, *words: str, status: int = 0, typed: str | None = None) -> Result:
         done = CliRunner().invoke(cli, [*words, "--log", str(self.log)], input=typed)
         assert done.exit_code == status, (done.exit_code, done.output, done.stderr)
-        assert "Traceback" not in done.output
+        assert "Traceback" not in done.stderr
         return done
 
     def json(self, *words: str, status: int = 0) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -16,6 +17,7 @@ from semantica.pipeline.projections.account import account, lineage
 from semantica.pipeline.projections.catchup import load_run, save_snapshot
 from semantica.pipeline.projections.explanation import _WORDS
 from semantica.pipeline.projections.timeline import timeline
+from semantica.pipeline.tools.replay.moments import moment_of
 
 
 @pytest.fixture(params=NAMES, scope="module")
@@ -37,6 +39,14 @@ def summary(name: str) -> dict[str, object]:
     return dict(json.loads((FOLDER / f"schema-1-{name}.json").read_text()))
 
 
+def narrowed_version(here: Here, moment: str) -> int:
+    store = SqliteStore(here.log)
+    try:
+        return moment_of(store, f"r@{moment}").version
+    finally:
+        store.close()
+
+
 def test_replay_builds_what_is_stored(here: Here, name: str) -> None:
     told = here.json("replay", "r")
     assert told["same"], told
@@ -54,6 +64,11 @@ def test_each_moment_has_its_state(here: Here, name: str) -> None:
     first = here.json("replay", "r", "--to", "1")
     assert first["status"] == "pending"
     assert {step["status"] for step in first["steps"]} == {"pending"}
+    recorded = here.json("events", "r")
+    for e in recorded:  # to the microsecond, which these were recorded at
+        moment = datetime.fromtimestamp(e["at"] / 1e9, UTC).isoformat()
+        told = narrowed_version(here, moment)
+        assert told == max(one["version"] for one in recorded if one["at"] <= e["at"])
     stages = here.json("replay", "r", "--step")
     assert [one["version"] for one in stages] == list(range(1, last + 1))
     moves = [change for one in stages for change in one["changes"] if " -> " in change]

@@ -19,6 +19,8 @@ KEY = "SEMANTICA_AUDIT_KEY"
 """The environment variable with the key, as text."""
 LARGEST = 1 << 30
 """Bytes of an anchor's file; that of a million runs has some 100 million."""
+LARGEST_KEY = 1 << 16
+"""Bytes."""
 
 
 def read_key(file: str | None) -> bytes | None:
@@ -30,7 +32,7 @@ def read_key(file: str | None) -> bytes | None:
     if file is None:
         given = os.environ.get(KEY)
         return os.fsencode(given) if given else None
-    key = _read(file).removesuffix(b"\n").removesuffix(b"\r")
+    key = _read(file, LARGEST_KEY).removesuffix(b"\n").removesuffix(b"\r")
     if Path(file).stat().st_mode & 0o077:
         complain("warning", f"{file} may be read by others, who can sign with it (chmod 600)")
     return key
@@ -97,7 +99,7 @@ class Anchors:
 
     def __init__(self, files: Sequence[str], key_file: str | None) -> None:
         key = read_key(key_file)
-        self._given = [(file, read_anchor(_read(file), file)) for file in files]
+        self._given = [(file, read_anchor(_read(file, LARGEST), file)) for file in files]
         self._key = key
         self.compared = 0
         """Streams that were found to be what they were, over all anchors."""
@@ -132,11 +134,12 @@ def _called(file: str, anchor: Anchor) -> str:
     return f"the anchor {clean(file)} of {moment(anchor.at)}"
 
 
-def _read(file: str) -> bytes:
+def _read(file: str, most: int) -> bytes:
     try:
-        path = Path(file)
-        if path.stat().st_size > LARGEST:
-            raise BadInput(f"{file} is too large for what it should be")
-        return path.read_bytes()
+        with Path(file).open("rb") as opened_file:
+            content = opened_file.read(most + 1)
     except OSError as error:
         raise BadInput(f"cannot read {file}: {error.strerror}") from error
+    if len(content) > most:
+        raise BadInput(f"{file} is too large for what it should be")
+    return content

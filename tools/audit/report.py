@@ -12,10 +12,11 @@ from ...engine.submission import actor
 from ...events.directory import RunRow
 from ...events.store import Store
 from ...events.verify import Fault, Verification
-from ...projections.account import Account, account
+from ...projections.account import Account
 from ...projections.catchup import load_run
 from ...projections.timeline import timeline
 from ..drawing.page import form_of, write
+from ..replay.moments import latest
 from ..terminal import print_json
 from . import telling
 from .anchoring import Anchors
@@ -79,8 +80,7 @@ def gathered(store: Store, row: RunRow, anchors: Anchors) -> Evidence:
 def _family(store: Store, row: RunRow) -> Iterator[Account]:
     waiting = [row]
     for one in waiting:  # grows as it is walked
-        run = load_run(store, one.run_id, snapshots=False)
-        told = account(run, store.read(one.stream))
+        told = latest(store, one).account(store)
         yield told
         inner = (store.run(step.child) for step in told.steps.values() if step.child)
         waiting.extend(child for child in inner if child is not None)
@@ -122,7 +122,7 @@ def _sources(store: Store, told: Account) -> Iterator[Block]:
                 f"Run {run_id}, whose outputs were taken over, is not in this log.", "bad"
             )
             continue
-        source = account(load_run(store, run_id, snapshots=False), store.read(row.stream))
+        source = latest(store, row).account(store)
         yield from telling.source_blocks(source, outputs)
         taken += telling.taken_over(source, telling.found_in(source, outputs))
 
@@ -133,7 +133,7 @@ def _drawings(store: Store, told: Account) -> Iterator[Block]:
     from ..gantt import bars_of, choose
     from ..mermaid import of_run
 
-    run = load_run(store, told.run_id)
+    run = load_run(store, told.run_id, until=told.version)
     rows = bars_of(run, timeline(store.read(run.stream)), told.at)
     if rows:
         shown = choose(rows, DRAWN, told.at)

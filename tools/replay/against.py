@@ -5,85 +5,41 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import msgspec
-
-from ...engine.core.reconsidering import Divergence, Recorded, reconsider
+from ...engine.core.reconsidering import Divergence
 from ...engine.model import Pipeline, define
+from ...engine.upgrading import Verdict, judged
 from ...events.definition import PipelineDefinition
 from ...events.directory import RunRow
-from ...events.errors import PipelineError
-from ...events.step import StepSuspended
 from ...events.store import Store
-from ...events.upcasters import to_event
 from ...projections.catchup import load_run
 from ...projections.difference import definition_changes
-from ..finding import find
 from ..terminal import BadInput, clean, moment, paint, print_json
 
 
-class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What came out for one run.
-
-    Args:
-        path: The steps around it, of a run that is a step.
-        divergence: Where the other code would have decided otherwise; None: nowhere.
-        problem: Why the history could not be judged.
-    """
-
-    run_id: str
-    status: str
-    events: int
-    path: tuple[str, ...] = ()
-    divergence: Divergence | None = None
-    problem: str | None = None
-
-
-def against(store: Store, run: str | None, pipeline: Pipeline, limit: int, *, as_json: bool) -> int:
+def against(
+    store: Store, row: RunRow | None, pipeline: Pipeline, limit: int, *, as_json: bool
+) -> int:
     """Decide anew on recorded runs with another pipeline; returns the exit status, 1 if any of them
     would have gone another way.
 
     Args:
-        run: Which one; None: the newest of the pipeline's name, at most ``limit``.
+        row: Which one; None: the newest of the pipeline's name, at most ``limit``.
 
     Raises:
         BadInput: There is none.
     """
-    rows = [find(store, run)] if run else store.runs(name=pipeline.name, roots=True, limit=limit)
+    rows = [row] if row else store.runs(name=pipeline.name, roots=True, limit=limit)
     if not rows:
         raise BadInput(f"{store.location} has no run of {pipeline.name!r}; name one: replay RUN")
     now = define(pipeline)
-    verdicts = [one for row in rows for one in _judged(store, row, now)]
+    verdicts = [one for row in rows for one in judged(store, row, now)]
     changes = list(_changes(load_run(store, rows[0].run_id).graph.definition, now))
-    differs = any(one.divergence or one.problem for one in verdicts)
+    differs = not all(one.passes for one in verdicts)
     if as_json:
         print_json({"same": not differs, "changes": changes, "runs": verdicts})
         return int(differs)
     _show(rows[0], changes, verdicts)
     return int(differs)
-
-
-def _judged(
-    store: Store, row: RunRow, now: PipelineDefinition, path: tuple[str, ...] = ()
-) -> Iterator[Verdict]:
-    """The verdict on a run, and on those of its steps that are pipelines in both."""
-    try:
-        run = load_run(store, row.run_id, snapshots=False)
-        history = [Recorded(e.version, e.at, e.epoch, to_event(e)) for e in store.read(row.stream)]
-        found = reconsider(row.run_id, run.graph.definition, now, history)
-    except PipelineError as error:
-        yield Verdict(row.run_id, str(row.status), 0, path, problem=str(error))
-        return
-    yield Verdict(row.run_id, str(row.status), len(history), path, found)
-    steps = {step.name: step.pipeline for step in now.steps}
-    begun = dict.fromkeys(
-        (one.event.step, one.event.run)
-        for one in history
-        if isinstance(one.event, StepSuspended) and one.event.run is not None
-    )
-    for name, child in begun:
-        inner, inside = steps.get(name), store.run(child)
-        if inner is not None and inside is not None:
-            yield from _judged(store, inside, inner, (*path, name))
 
 
 def _changes(before: PipelineDefinition, now: PipelineDefinition) -> Iterator[dict[str, Any]]:
@@ -113,7 +69,7 @@ def _show(newest: RunRow, changes: Sequence[dict[str, Any]], verdicts: Sequence[
         print(f"{one.run_id}{clean(place)} {one.status}, {one.events:,} events: {told}")
         if one.divergence:
             _show_divergence(one.divergence)
-    diverging = sum(1 for one in verdicts if one.divergence or one.problem)
+    diverging = sum(not one.passes for one in verdicts)
     count = f"{len(verdicts):,} {'history' if len(verdicts) == 1 else 'histories'}"
     if diverging:
         print(f"{count}: {paint(f'{diverging:,} would not go the same way', 'red')}")

@@ -70,7 +70,8 @@ def replay(
     --against tells whether changed code can be trusted with what is going on: every decision that
     is recorded is taken anew by the pipeline TARGET, on what handlers returned and raised then,
     and the first one that comes out otherwise is named. Without RUN, all runs of its name. The
-    exit status is 1 if any would go another way.
+    exit status is 1 if any would go another way. RUN may also be a file of testing.record_run
+    (.jsonl), so that histories can be kept with the code and judged by its tests.
 
     \b
     Examples:
@@ -80,7 +81,8 @@ def replay(
       semantica-pipeline replay nightly --step
       semantica-pipeline replay --against flows/nightly.py:pipeline
     """
-    from ..finding import find, newest, opened
+    from ..finding import newest
+    from .moments import history
 
     if sum((when is not None, stepwise, target is not None)) > 1:
         raise click.UsageError("--to, --step and --against exclude one another")
@@ -92,11 +94,11 @@ def replay(
 
         find_modules(paths)
         pipeline = load(target, PipelineConfig())
-        with opened(log) as opened_log:
-            return against(opened_log.store, run, pipeline, limit, as_json=as_json)
-    with opened(log) as opened_log:
-        store = opened_log.store
-        row = newest(store) if run is None else find(store, run)
+        with history(log, run) as meant:
+            return against(meant.store, meant.row, pipeline, limit, as_json=as_json)
+    with history(log, run) as meant:
+        store = meant.store
+        row = meant.row or newest(store)
         if when is not None:
             from .replaying import show_then
 
@@ -109,7 +111,7 @@ def replay(
             return None
         from .replaying import rebuild
 
-        return rebuild(store, row, as_json=as_json)
+        return rebuild(store, row, meant.summary, as_json=as_json)
 
 
 @click.command(short_help="Compare two runs, or two moments of one.")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import takewhile
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from ...events.directory import RunRow, advance, concerns
 from ...events.envelope import Envelope, NewEvent
@@ -12,10 +15,14 @@ from ...events.errors import RunNotFound
 from ...events.store import Store
 from ...projections.account import Account, account
 from ...projections.catchup import load_run
+from ...projections.recording import restored
 from ...projections.run import Run
-from ..finding import find
+from ..finding import find, opened
 from ..terminal import BadInput
 from ..times import time_of
+
+RECORDING = ".jsonl"
+"""How the names of files of recorded runs end."""
 
 
 class Moment(NamedTuple):
@@ -40,6 +47,34 @@ class Moment(NamedTuple):
     def account(self, store: Store) -> Account:
         """What the log tells of the run up to then."""
         return account(self.run(store), self.envelopes(store))
+
+
+class History(NamedTuple):
+    """A log, the run that is meant, and, if it was recorded to a file, what it had come to then."""
+
+    store: Store
+    row: RunRow | None
+    summary: dict[str, Any] | None = None
+
+
+@contextmanager
+def history(log: str | None, run: str | None) -> Iterator[History]:
+    """The log and the run that are meant, until the end of the block.
+
+    Args:
+        run: As users name it, or a file of ``testing.record_run``, which ends in ``.jsonl``; None:
+            none in particular.
+
+    Raises:
+        RunNotFound, AmbiguousRun: The run is not one.
+        LogError: The log or the file cannot be used.
+    """
+    if run is not None and Path(run).suffix == RECORDING:
+        store, run_id, summary = restored(Path(run))
+        yield History(store, find(store, run_id), summary)
+        return
+    with opened(log) as opened_log:
+        yield History(opened_log.store, None if run is None else find(opened_log.store, run))
 
 
 def moment_of(store: Store, text: str) -> Moment:

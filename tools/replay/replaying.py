@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import msgspec
 
 from ...events.directory import RunRow
 from ...events.store import Store
-from ...projections.rebuilding import rebuilt
+from ...projections.catchup import load_run
+from ...projections.rebuilding import Rebuilt, rebuilt
+from ...projections.recording import differing_from
 from ...projections.status import Report, report
 from ..show import show_report
 from ..terminal import clean, heading, moment, paint, print_json, print_table
 from .moments import Moment, narrowed, row_at
 
 
-def rebuild(store: Store, row: RunRow, *, as_json: bool) -> int:
-    """Build all projections of a run anew and compare; the exit status, 1 if something differs."""
-    found = list(rebuilt(store, row))
+def rebuild(store: Store, row: RunRow, summary: dict[str, Any] | None, *, as_json: bool) -> int:
+    """Build all projections of a run anew and compare; the exit status, 1 if something differs.
+
+    Args:
+        summary: What the run had come to when it was recorded to a file, if it was.
+    """
+    found = list(rebuilt(store, row.run_id))
+    if summary is not None:
+        differing = differing_from(summary, load_run(store, row.run_id))
+        told = f"{summary.get('status')}, {summary.get('events')} events"
+        found.append(Rebuilt("recording", told, problem="; ".join(differing) or None))
     differs = any(one.problem for one in found)
     if as_json:
         names = {"run_id": row.run_id, "name": row.name}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
-
-import click
 
 from ...events.directory import RunRow
 from ...events.envelope import Envelope
@@ -22,6 +22,8 @@ from ..terminal import COLOURS, clean, is_terminal, paint, print_json, terminal_
 
 NAMED = 8
 """Steps of one change that are named; more are counted."""
+MOST_DIGITS = 12
+"""Of a version that is typed."""
 HELP = "Enter: next, b: back, g: go to a version, e: to the end, q: leave"
 
 
@@ -104,24 +106,61 @@ def _show(e: Envelope, changes: list[str]) -> None:
 
 def _by_keys(store: Store, row: RunRow) -> None:
     print(paint(HELP, "bright_black"))
-    here, version, key = Walk(store, row), 0, "\r"
-    while key not in ("q", "\x03", "\x04", ""):
-        if key == "b":
-            here = Walk(store, row, max(0, version - 2))
-        elif key == "g":
-            asked = click.prompt("version", type=click.IntRange(min=1), default=version)
-            here = Walk(store, row, asked - 1)
-        if key in ("\r", "\n", " ", "n", "b", "g", "e"):
-            while stage := here.forward():
-                version = stage[0].version
-                _show(*stage)
-                if key != "e":
-                    break
-            if stage is None:
-                print(paint("the end: b goes back, q leaves", "bright_black"))
-            else:
-                print(_counts(here.run))
-        key = click.getchar()
+    here, version, key = Walk(store, row), 0, "\n"
+    with _keys() as read:
+        while key not in ("q", "\x04", ""):
+            if key == "b":
+                here = Walk(store, row, max(0, version - 2))
+            elif key == "g":
+                here = Walk(store, row, _asked(read, version) - 1)
+            if key in ("\r", "\n", " ", "n", "b", "g", "e"):
+                version = _go(here, version, to_the_end=key == "e")
+            key = read()
+
+
+def _go(here: Walk, version: int, *, to_the_end: bool) -> int:
+    """Show the next event, or all that are left; returns the version of the last one."""
+    while stage := here.forward():
+        version = stage[0].version
+        _show(*stage)
+        if not to_the_end:
+            print(_counts(here.run))
+            return version
+    print(paint("the end: b goes back, q leaves", "bright_black"))
+    return version
+
+
+@contextmanager
+def _keys() -> Iterator[Callable[[], str]]:
+    """Keys one by one, as they are pressed, also those that were before they are asked for."""
+    import termios
+    import tty
+
+    terminal = sys.stdin.fileno()
+    before = termios.tcgetattr(terminal)
+    tty.setcbreak(terminal, termios.TCSANOW)
+    try:
+        yield lambda: os.read(terminal, 1).decode(errors="replace")
+    finally:
+        termios.tcsetattr(terminal, termios.TCSANOW, before)
+
+
+def _asked(read: Callable[[], str], version: int) -> int:
+    """The version that somebody types; Enter alone: the present one."""
+    sys.stdout.write(f"version [{version}]: ")
+    typed = ""
+    while True:
+        sys.stdout.flush()
+        key = read()
+        if key in ("\r", "\n", "", "\x04"):
+            print()
+            return max(1, int(typed or version))
+        if key in "\x7f\b" and typed:
+            typed = typed[:-1]
+            sys.stdout.write("\b \b")
+        elif key.isascii() and key.isdigit() and len(typed) < MOST_DIGITS:
+            typed += key
+            sys.stdout.write(key)
 
 
 def _counts(run: Run) -> str:
