@@ -122,11 +122,16 @@ def window(tmp_path: Path) -> Iterator[Window]:
     made.end()
 
 
+def chromium() -> str | None:
+    """The system's Chromium."""
+    return next((found for name in BROWSERS if (found := shutil.which(name))), None)
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """Chromium: the system's, or the one that playwright has installed."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    path = chromium()
     with playwright.sync_playwright() as driver:
         if path is None and not Path(driver.chromium.executable_path).exists():
             pytest.skip("there is no Chromium here (apt-get install chromium)")

@@ -117,10 +117,10 @@ def test_a_change_must_be_json_of_a_known_size(window):
     "path",
     [
         *("/../secret.txt", "/..%2fsecret.txt", "/%2e%2e/secret.txt", "/static/../server.py"),
-        *("/server.py", "/../server.py", "//etc/passwd", "/%00", "/app.js/", "/.hidden", "/index.html"),
-        *("/..\\secret.txt", "/app.js%00.html"),
+        *("/server.py", "/../server.py", "//etc/passwd", "/%00", "/app.js/", "/.hidden"),
+        *("/..\\secret.txt", "/app.js%00.html", "/index.html"),
     ],
-)  # fmt: skip
+)
 def test_only_the_pages_files_are_served(window, path):
     told = window().get(path, follow_redirects=False)
     assert told.status_code in (307, 404), path
