@@ -5,7 +5,6 @@ show the list, to find in it, to open the run and to go to other moments of it, 
 lists scroll, in a real browser.
 """
 
-
 from __future__ import annotations
 
 import argparse

@@ -59,7 +59,7 @@ class Acting:
         if action in COMMANDS:
             return _told(send(self._log, row, *COMMANDS[action]))
         if action == "signal":
-            return _told(send_signal(self._log, row, _text(told, "name"), _text(told, "value")))
+            return _told(send_signal(self._log, row, _text(told, "name"), _json(told)))
         if action == "resume":
             return _told(self._resume(row))
         if action == "recover":
@@ -134,14 +134,19 @@ def _told(row: RunRow) -> dict[str, Any]:
     return {"run": row.run_id, "status": row.status}
 
 
-def _text(told: Mapping[str, Any], key: str) -> Any:
-    value = told.get(key)
-    if value is not None and not isinstance(value, str):
+def _text(told: Mapping[str, Any], key: str) -> str:
+    value = told.get(key, "")
+    if not isinstance(value, str):
         raise BadInput(f"{key} must be text")
-    # A value of the page is JSON text; that it names a file is for a shell only.
-    if key == "value" and value is not None and value.startswith("@"):
+    return value
+
+
+def _json(told: Mapping[str, Any]) -> str:
+    """The JSON text of a signal's value. That it may name a file is for a shell only."""
+    value = _text(told, "value")
+    if value.startswith("@"):
         raise BadInput("the value must be JSON")
-    return value if value is not None or key == "value" else ""
+    return value or "null"
 
 
 def _texts(told: Mapping[str, Any], key: str) -> list[str]:

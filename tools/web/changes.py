@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
-from ...events.errors import LogError, PipelineError
+from ...events.errors import PipelineError
 from ...events.logger import logger
 from .documents import Document
 from .reading import FOLLOWED, Reading
@@ -77,7 +77,7 @@ class Changes:
                     if lines:
                         for listener in self._listeners:
                             listener.tell(lines)
-            except LogError as error:  # it may pass; the page shows what it has
+            except PipelineError as error:  # it may pass; the page shows what it has
                 logger().warning("cannot read the log", error=str(error))
             idle = not self._listeners
             await asyncio.sleep(LOOK)

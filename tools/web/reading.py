@@ -55,6 +55,14 @@ class Recent(OrderedDict[str, T]):
             return self[key]
 
 
+class Followed:
+    """A run's newest state, once somebody has asked for it, and who may look at it now."""
+
+    def __init__(self) -> None:
+        self.follower: Follower | None = None
+        self.lock = threading.Lock()
+
+
 class Reading:
     """Answers the page's questions. Safe to use from several threads.
 
@@ -65,7 +73,7 @@ class Reading:
     def __init__(self, store: Store, machine: str) -> None:
         self.store = store
         self._machine = machine
-        self._followers: Recent[tuple[Follower, threading.Lock]] = Recent(OPEN + FOLLOWED)
+        self._followers: Recent[Followed] = Recent(OPEN + FOLLOWED)
         self._pasts: Recent[Past] = Recent(OPEN)
         self._pool = Pool(machine)
         self._pool_lock = threading.Lock()
@@ -106,11 +114,11 @@ class Reading:
     @contextmanager
     def _follower(self, run_id: str) -> Iterator[Follower]:
         """A run's newest state, until the end of the block."""
-        follower, lock = self._followers.get_or(
-            run_id, lambda: (Follower(self.store, run_id), threading.Lock())
-        )
-        with lock:
-            yield follower
+        followed = self._followers.get_or(run_id, Followed)
+        with followed.lock:  # not that of all runs: to fold a large one takes a while
+            if followed.follower is None:
+                followed.follower = Follower(self.store, run_id)
+            yield followed.follower
 
     def past(self, run_id: str) -> Past:
         """A run's history, up to now."""

@@ -178,7 +178,7 @@ class Look:
         )
         self.until(
             "v => document.querySelector('.time input').getAttribute('aria-valuetext')"
-            "?.startsWith(`event ${v} of`)",
+            "?.startsWith(`event ${v.toLocaleString('en')} of`)",
             version,
         )
 

@@ -11,7 +11,13 @@ from contract.runs import batch, claim, completed, started, submission, value
 from semantica.pipeline.events.definition import PipelineDefinition, StepDefinition
 from semantica.pipeline.events.pipeline import PipelineCompleted, PipelineFailed
 from semantica.pipeline.events.sqlite import SqliteStore
-from semantica.pipeline.events.step import StepCompleted, StepFailed, StepProgressed, StepStarted
+from semantica.pipeline.events.step import (
+    StepCompleted,
+    StepFailed,
+    StepInterrupted,
+    StepProgressed,
+    StepStarted,
+)
 from semantica.pipeline.events.store import Batch
 from semantica.pipeline.events.upcasters import Event
 from semantica.pipeline.events.values import ErrorInfo
@@ -61,7 +67,7 @@ def wide_run(log: Path, files: int, *, progress: int = 0, run_id: str = "wide") 
     for i in range(files):
         events += _done(f"read-{i}", progress)
         if not i % 100:
-            events += [StepStarted(f"parse-{i}", 1, "worker-2"), _interrupted(f"parse-{i}")]
+            events += [StepStarted(f"parse-{i}", 1, "worker-2"), StepInterrupted(f"parse-{i}", 1)]
         events += _done(f"parse-{i}", progress, attempt=1 if i % 100 else 2)
         events += _done(f"embed-{i}", progress)
     events.append(StepStarted("merge", 1, "worker-1"))
@@ -71,12 +77,6 @@ def wide_run(log: Path, files: int, *, progress: int = 0, run_id: str = "wide") 
             None
         ]
     store.close()
-
-
-def _interrupted(step: str) -> Event:
-    from semantica.pipeline.events.step import StepInterrupted
-
-    return StepInterrupted(step, 1)
 
 
 def _done(step: str, progress: int, attempt: int = 1) -> list[Event]:

@@ -81,6 +81,8 @@ export class Run {
     this.split = h("div", { class: "split" }, this.column, this.side.element);
     fill(this.root, this.head.element, this.notices, this.split, this.time.element);
     if (this.version) this.time.version = this.version;
+    this.time.grow(this.state.version);
+    this.time.tell(this.state.event);
   }
 
   reload() {

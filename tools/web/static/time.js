@@ -58,7 +58,7 @@ export class Time {
   tell(moment) {
     const place = `event ${count(this.now)} of ${count(this.head)}`;
     const text = moment ? `${clock(moment.at, true)}` : "";
-    tell(this.told, `${place}  ${text}`);
+    tell(this.told, text ? `${place} · ${text}` : place);
     tell(this.what, moment ? `${moment.type}${moment.step ? ` ${moment.step}` : ""}` : "");
     this.input.setAttribute("aria-valuetext", `${place}, ${text}, ${moment ? `${moment.type} ${moment.step}` : ""}`);
   }
