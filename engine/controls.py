@@ -27,7 +27,7 @@ from .mailbox import Message
 from .model import Given, Pipeline, handlers_of
 from .notify import Notifier
 from .queries import Queries
-from .requests import Submission
+from .requests import Submission, beginning_of
 from .result import PipelineFuture
 from .submission import actor
 
@@ -151,7 +151,7 @@ class Controls(Queries):
             on_failure=run.state.on_failure,
             deadline=None,
             parallelism=run.state.parallelism,
-            origin=None,
+            origin=beginning_of(store, run.stream).origin,
         )
         event = replace(submission.event, data=run.state.data, forked_from=run.run_id)
         submission = replace(submission, event=event, reused=forked.reused)

@@ -247,6 +247,12 @@ class MemoryInspection(NamedTuple):
     def rows(self) -> Iterator[RunRow]:
         return iter(self.directory)
 
+    def version(self, stream: str) -> int:
+        return max((e.version for e in self.log if e.stream == stream), default=0)
+
+    def view(self, name: str, run_id: str) -> None:
+        """There are none."""
+
 
 def in_turn(
     batches: Sequence[Batch],

@@ -9,8 +9,10 @@ from typing import Any
 
 from .directory import RunRow
 from .envelope import Envelope
+from .errors import LogCorrupt
 from .sqlite_connection import Connection
 from .sqlite_rows import ENVELOPE, ROW, to_envelope, to_row
+from .sqlite_schema import VIEWS
 from .verify import Fault
 
 ENOUGH = 100
@@ -48,6 +50,22 @@ class SqliteInspection:
             except sqlite3.DatabaseError as error:
                 yield Fault(str(error), f"run/{row[0]}")
         yield from self._failed()
+
+    def version(self, stream: str) -> int:
+        query = "SELECT coalesce(max(version), 0) AS version FROM events WHERE stream = ?"
+        return int(self._asked(query, stream)[0]["version"])
+
+    def view(self, name: str, run_id: str) -> list[dict[str, Any]]:
+        assert name in VIEWS  # it stands in the query
+        return self._asked(f"SELECT * FROM {name} WHERE run_id = ?", run_id)
+
+    def _asked(self, query: str, value: str) -> list[dict[str, Any]]:
+        try:
+            cursor = self._connection.execute(query, (value,))
+            columns = [column[0] for column in cursor.description]
+            return [dict(zip(columns, row, strict=True)) for row in cursor]
+        except sqlite3.Error as error:
+            raise LogCorrupt(f"the log cannot be read: {error}") from error
 
     def _rows(self, query: str) -> Iterator[tuple[Any, ...]]:
         self._error: sqlite3.Error | None = None

@@ -2,14 +2,16 @@
 
 One pass over all events in the order of their recording, whatever an index says; in memory is a
 line for each stream and each artifact. After a fault the check goes on behind it. What it cannot
-see: the newest events of a stream cut off together with all that was derived from them.
+see by itself: the newest events of a stream cut off together with all that was derived from them,
+a run that was removed, and a stream that was written anew from some event on, digests and all. An
+anchor (:mod:`.anchor`) that was made before shows those.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -20,6 +22,9 @@ from .envelope import GENESIS, Envelope, NewEvent, chain
 from .errors import PipelineError
 from .stub import RunArchived
 from .upcasters import to_event
+
+if TYPE_CHECKING:
+    from .anchor import AnchorCheck
 
 
 class Fault(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -57,6 +62,15 @@ class Inspection(Protocol):
         """The directory."""
         ...
 
+    def version(self, stream: str) -> int:
+        """Of the newest event of a stream; 0 without any. Raises LogError: it cannot be read."""
+        ...
+
+    def view(self, name: str, run_id: str) -> list[dict[str, Any]] | None:
+        """What the view ``runs``, ``steps`` or ``failures``, which is for people, says of a run;
+        None of a log without views. Raises LogError: it cannot be read."""
+        ...
+
 
 class Inspectable(Protocol):
     """A log that can be verified: every store."""
@@ -79,19 +93,29 @@ class _Head(msgspec.Struct):
 
 
 class Verification:
-    """The check of a log, or of one of its runs; what was checked is counted.
+    """The check of a log, or of some of its runs; what was checked is counted.
 
     Args:
-        run_id: Only this run's events; artifacts that nothing names are left out.
+        runs: Only the events of this run, or of these; artifacts that nothing names are left out.
+        anchors: What the log is compared with besides.
     """
 
-    def __init__(self, log: Inspectable, run_id: str | None = None) -> None:
+    def __init__(
+        self,
+        log: Inspectable,
+        runs: str | Collection[str] | None = None,
+        anchors: Sequence[AnchorCheck] = (),
+    ) -> None:
         self.events = 0
+        self.position = 0
+        """Of the newest event that was read."""
         self.stubs: dict[str, RunArchived] = {}
         """Of the runs that have left, by their streams."""
         self.artifacts = 0
         self._log = log
-        self._only = None if run_id is None else stream_of(run_id)
+        self._anchors = anchors
+        ids = [runs] if isinstance(runs, str) else runs
+        self._only = None if ids is None else frozenset(map(stream_of, ids))
         self._heads: dict[str, _Head] = {}
         self._rows: dict[str, RunRow] = {}
         self._lawless: set[str] = set()
@@ -104,6 +128,11 @@ class Verification:
         """Those that were checked."""
         return list(self._heads)
 
+    @property
+    def heads(self) -> dict[str, tuple[int, bytes]]:
+        """Version and digest of the newest event of each stream that was checked."""
+        return {stream: (head.version, head.digests[0]) for stream, head in self._heads.items()}
+
     def faults(self) -> Iterator[Fault]:
         """Check all; the counts are right at the end."""
         with self._log.inspect() as inspection:
@@ -111,17 +140,24 @@ class Verification:
             for found in inspection.events():
                 if isinstance(found, Fault):
                     yield found
-                elif self._only in (None, found.stream):
+                elif self._concerns(found.stream):
                     yield from self._event(found)
             yield from self._directory(inspection)
         for stream, stub in self.stubs.items():
             if stream in self._heads:
                 problem = f"there are events of it, though it left with {stub.events} events"
                 yield Fault(problem, stream)
+        for anchor in self._anchors:
+            versions = {stream: head.version for stream, head in self._heads.items()}
+            yield from anchor.finish(versions, self.stubs)
         yield from self._artifacts()
+
+    def _concerns(self, stream: str) -> bool:
+        return self._only is None or stream in self._only
 
     def _event(self, e: Envelope) -> Iterator[Fault]:
         self.events += 1
+        self.position = max(self.position, e.position)
         head = self._heads.setdefault(e.stream, _Head())
         expected = head.version + 1
         event = NewEvent(e.type, e.schema, e.payload, e.encoding)
@@ -129,6 +165,7 @@ class Verification:
             chain(digest, e.stream, e.version, e.at, e.actor, e.epoch, event)
             for digest in dict.fromkeys(head.digests)
         ]
+        epoch = head.epoch
         if e.version != expected:
             problem = f"version {expected} is missing, {e.version} follows"
             yield Fault(problem, e.stream, expected, e.position)
@@ -139,7 +176,10 @@ class Verification:
             self._lawless.add(e.stream)
         else:
             yield from self._content(e, head, event)
-        self._heads[e.stream] = _Head(e.version, max(e.epoch, head.epoch), (e.digest, computed[0]))
+            epoch = max(epoch, e.epoch)
+        for anchor in self._anchors:
+            yield from anchor.see(e, computed[0])
+        self._heads[e.stream] = _Head(e.version, epoch, (e.digest, computed[0]))
 
     def _content(self, e: Envelope, head: _Head, event: NewEvent) -> Iterator[Fault]:
         """An event that is as it was written; is it one that could have been?"""
@@ -168,7 +208,7 @@ class Verification:
             if isinstance(found, Fault):
                 yield found
                 continue
-            if self._only not in (None, found.stream) or found.stream in self._lawless:
+            if not self._concerns(found.stream) or found.stream in self._lawless:
                 continue
             row = missing.pop(found.stream, None)
             if row is None:

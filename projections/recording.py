@@ -45,6 +45,36 @@ def replay(path: Path) -> dict[str, Any]:
         LogCorrupt: The file is damaged, or is no recording.
         IllegalTransition, UnknownEvent: Today's code cannot fold what happened then.
     """
+    store, run_id, expected = restored(path)
+    run = load_run(store, run_id)
+    differing = differing_from(expected, run)
+    if differing:
+        raise AssertionError(f"{path} folds to something else now:\n" + "\n".join(differing))
+    return _plain_summary(run)
+
+
+def differing_from(expected: dict[str, Any], run: Run) -> list[str]:
+    """What a run comes to now that is not what was recorded."""
+    found = _plain_summary(run)
+    return [
+        f"{key}: recorded {expected.get(key)!r}, now {found.get(key)!r}"
+        for key in {**expected, **found}
+        if expected.get(key) != found.get(key)
+    ]
+
+
+def _plain_summary(run: Run) -> dict[str, Any]:
+    """As it stands in a file."""
+    return dict(json.loads(_json(summary(run))))
+
+
+def restored(path: Path) -> tuple[MemoryStore, str, dict[str, Any]]:
+    """A log with the run in a file of :func:`record`, its id, and the summary that it had.
+
+    Raises:
+        LogCorrupt: The file is damaged, or is no recording.
+        OSError: It cannot be read.
+    """
     try:
         first, *rest = path.read_text(encoding="utf-8").splitlines()
         head = json.loads(first)
@@ -61,15 +91,7 @@ def replay(path: Path) -> dict[str, Any]:
     for e in envelopes:
         event = NewEvent(e.type, e.schema, e.payload, e.encoding)
         store.append([Batch(stream_of(run_id), e.version - 1, e.epoch, e.actor, e.at, [event])])
-    found = json.loads(_json(summary(load_run(store, run_id))))
-    differing = [
-        f"{key}: recorded {expected.get(key)!r}, now {found.get(key)!r}"
-        for key in {**expected, **found}
-        if expected.get(key) != found.get(key)
-    ]
-    if differing:
-        raise AssertionError(f"{path} folds to something else now:\n" + "\n".join(differing))
-    return dict(found)
+    return store, run_id, expected
 
 
 def summary(run: Run) -> dict[str, Any]:

@@ -53,19 +53,24 @@ def timeline(envelopes: Iterable[Envelope]) -> Timeline:
             attempt = Attempt(event.step, event.attempt, event.worker, envelope.at, undoes=True)
             running[event.step] = attempt
             result.attempts.append(attempt)
-        elif type(event) in _OUTCOMES and event.step in running:
+        elif type(event) in OUTCOMES and event.step in running:
             attempt = running.pop(event.step)
             attempt.end = envelope.at
-            attempt.outcome = _OUTCOMES[type(event)]
-            if isinstance(event, s.StepCancelled) and event.how == "abandoned":
-                attempt.outcome = "abandoned"
+            attempt.outcome = outcome_of(event)
             attempt.error = str(event.error) if hasattr(event, "error") else None
         elif type(event).__module__ == p.__name__:
             result.milestones.append((envelope.at, envelope.type))
     return result
 
 
-_OUTCOMES: dict[type[Any], str] = {
+def outcome_of(event: Any) -> str:
+    """How the attempt ended that this event ends."""
+    if isinstance(event, s.StepCancelled) and event.how == "abandoned":
+        return "abandoned"
+    return OUTCOMES[type(event)]
+
+
+OUTCOMES: dict[type[Any], str] = {
     s.StepCompleted: "completed",
     s.StepFailed: "failed",
     s.StepTimedOut: "timed_out",
@@ -78,3 +83,4 @@ _OUTCOMES: dict[type[Any], str] = {
     s.StepCompensationFailed: "not_undone",
     s.StepCompensationRetryScheduled: "failed",
 }
+"""By the event that ends an attempt, how it ended."""

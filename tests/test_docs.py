@@ -17,7 +17,13 @@ from semantica.pipeline.tools.diagrams import updated
 ROOT = Path(__file__).parents[1]
 PAGES = {
     page: (ROOT / page).read_text(encoding="utf-8")
-    for page in ("README.md", "engine/README.md", "engine/steps/README.md", "events/README.md")
+    for page in (
+        "README.md",
+        "engine/README.md",
+        "engine/steps/README.md",
+        "events/README.md",
+        "tools/README.md",
+    )
 }
 TEXT = "\n".join(PAGES.values())
 BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
@@ -30,7 +36,7 @@ def test_the_diagrams_are_those_of_the_law() -> None:
 
 
 def test_every_python_block_is_executed() -> None:
-    assert len(BLOCKS) == 9, "a new block needs a test"
+    assert len(BLOCKS) == 10, "a new block needs a test"
 
 
 def test_the_block_on_programs_does_what_it_says(tmp_path: Path) -> None:
@@ -120,6 +126,15 @@ def test_the_block_on_search_does_what_it_says(
     monkeypatch.setenv("PIPELINE_LOG", str(tmp_path / "pipeline.db"))
     told = output_of(block("search("), ROOT).splitlines()
     assert "observatory.txt 0-294: 'The Halden Observatory" in told[0]
+
+
+def test_the_block_on_graphs_does_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIPELINE_LOG", str(tmp_path / "pipeline.db"))
+    told = output_of(block("founders = "), ROOT)
+    assert told.startswith("{'nodes': ")
+    assert "'Gabriela Rojas'" in told
 
 
 def output_of(block: str, folder: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from itertools import islice
 
 import click
@@ -14,13 +15,23 @@ from .options import common, one_run, path_option
 @click.command(short_help="List the runs in the log.")
 @click.option("--name", metavar="NAME", help="Only runs of this pipeline.")
 @click.option("--status", metavar="STATUS", help="Only runs in this status.")
+@click.option("--since", metavar="TIME", help="Only runs that were submitted then or later.")
+@click.option("--until", metavar="TIME", help="Only runs that were submitted before then.")
+@click.option("--error", metavar="TEXT", help="Only runs with an error that has TEXT in it.")
+@click.option("--sort", type=click.Choice(("submitted", "changed", "took", "name", "status")),
+              default="submitted", show_default=True,
+              help="The newest, the longest first; words by the alphabet.")  # fmt: skip
 @click.option("--limit", type=click.IntRange(min=1), default=50, metavar="N", show_default=True,
-              help="At most so many, the newest ones.")  # fmt: skip
+              help="At most so many.")  # fmt: skip
 @click.option("--archived", is_flag=True, help="Runs that have left the log, and where they are.")
 @common
 def runs(
     name: str | None,
     status: str | None,
+    since: str | None,
+    until: str | None,
+    error: str | None,
+    sort: str,
     limit: int,
     archived: bool,
     log: str | None,
@@ -28,17 +39,22 @@ def runs(
 ) -> None:
     """List the runs in the log, newest first.
 
+    A TIME is '2026-07-01', '2026-07-01 12:30', '12:30' of today, or '2h' ago.
+
     \b
     Examples:
       semantica-pipeline runs
       semantica-pipeline runs --status failed --json
+      semantica-pipeline runs --since 7d --error 'connection refused' --sort took
       semantica-pipeline runs --archived
     """
     from ..events.errors import nearest
     from ..events.machines import PipelineStatus
+    from .choosing import Choice
     from .finding import opened
     from .show import show_runs
 
+    chosen = Choice.of(since, until, error, sort)
     known = [str(one) for one in PipelineStatus]
     if status is not None and status.lower() not in known:
         hint = nearest(status, known) or f"; statuses: {', '.join(known)}"
@@ -46,11 +62,13 @@ def runs(
     statuses = [PipelineStatus(status.lower())] if status else None
     with opened(log) as opened_log:
         if archived:
+            if chosen.narrows:
+                raise click.UsageError("--archived goes with --name, --status and --limit alone")
             from .keeping import newest_stubs, show_stubs
 
             show_stubs(newest_stubs(opened_log.store, name, status, limit), as_json)
             return
-        rows = opened_log.store.runs(name=name, statuses=statuses, limit=limit)
+        rows = chosen.rows(opened_log.store, name, statuses, limit)
         show_runs(opened_log.store, rows, as_json)
 
 
@@ -78,15 +96,20 @@ def status(run: str | None, everything: bool, log: str | None, as_json: bool) ->
 @one_run(required=False)
 @click.option("--type", "types", multiple=True, metavar="TYPE",
               help="Only events of this type, such as StepFailed. May be repeated.")  # fmt: skip
+@click.option("--step", "steps", multiple=True, metavar="STEP",
+              help="Only events of this step. May be repeated.")  # fmt: skip
 @click.option("--after", type=click.IntRange(min=0), default=0, metavar="N",
               help="Only events after version N.")  # fmt: skip
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many.")
+@click.option("--follow", is_flag=True, help="Go on until the run ends, as things happen.")
 @common
 def events(
     run: str | None,
     types: tuple[str, ...],
+    steps: tuple[str, ...],
     after: int,
     limit: int | None,
+    follow: bool,
     log: str | None,
     as_json: bool,
 ) -> None:
@@ -98,10 +121,12 @@ def events(
     Examples:
       semantica-pipeline events
       semantica-pipeline events nightly --type StepFailed --type StepTimedOut
+      semantica-pipeline events nightly --step load --follow
       semantica-pipeline events 0197c2 --json | jq .payload
     """
     from ..events.errors import nearest
     from ..events.upcasters import EVENT_TYPES
+    from .choosing import check_steps, concerns, following
     from .finding import find, newest, opened
     from .show import show_event
     from .terminal import terminal_width
@@ -114,9 +139,13 @@ def events(
     with opened(log) as opened_log:
         store = opened_log.store
         row = newest(store) if run is None else find(store, run)
-        chosen = (one for one in store.read(row.stream, after) if not types or one.type in types)
+        check_steps(store, row, steps)
+        read = following(store, row, after) if follow else store.read(row.stream, after)
+        chosen = (one for one in read if concerns(one, types, steps))
         for envelope in islice(chosen, limit):
             show_event(envelope, width, as_json)
+            if follow:
+                sys.stdout.flush()
 
 
 @click.command(short_help="Watch a run until it ends.")
@@ -156,8 +185,11 @@ def watch(run: str | None, everything: bool, log: str | None, as_json: bool) -> 
 @one_run(required=False)
 @click.option("--limit", type=click.IntRange(min=1), default=50, metavar="N", show_default=True,
               help="At most so many steps: failed ones, then the longest.")  # fmt: skip
+@click.option("--output", metavar="FILE", help="Draw it here instead, as .svg or .html.")
 @common
-def timeline(run: str | None, limit: int, log: str | None, as_json: bool) -> None:
+def timeline(
+    run: str | None, limit: int, output: str | None, log: str | None, as_json: bool
+) -> None:
     """Draw when each step of RUN, or of the newest run, ran: a bar for each attempt.
 
     An attempt without success ends in a cross; dots are the wait for a retry. With --json, all
@@ -167,6 +199,7 @@ def timeline(run: str | None, limit: int, log: str | None, as_json: bool) -> Non
     Examples:
       semantica-pipeline timeline
       semantica-pipeline timeline nightly --limit 20
+      semantica-pipeline timeline nightly --output nightly.html
       semantica-pipeline timeline 0197c2 --json | jq '.attempts[] | select(.outcome == "failed")'
     """
     from .finding import find, newest, opened
@@ -175,6 +208,11 @@ def timeline(run: str | None, limit: int, log: str | None, as_json: bool) -> Non
     with opened(log) as opened_log:
         store = opened_log.store
         row = newest(store) if run is None else find(store, run)
+        if output is not None:
+            from .drawing.files import draw_timeline
+
+            draw_timeline(store, row, output, limit=limit, as_json=as_json)
+            return
         show_timeline(store, row, limit=limit, as_json=as_json)
 
 
@@ -182,10 +220,16 @@ def timeline(run: str | None, limit: int, log: str | None, as_json: bool) -> Non
 @click.argument("source", metavar="TARGET|RUN", shell_complete=completing.sources)
 @click.option("--output", metavar="FILE", help="Draw the knowledge graph that RUN has built: "
               ".svg, or .html to look around in. More of it: knowledge.")  # fmt: skip
+@click.option("--steps", is_flag=True, help="With --output: draw the steps, by their states.")
 @path_option
 @common
 def graph(
-    source: str, output: str | None, paths: tuple[str, ...], log: str | None, as_json: bool
+    source: str,
+    output: str | None,
+    steps: bool,
+    paths: tuple[str, ...],
+    log: str | None,
+    as_json: bool,
 ) -> None:
     """Draw the graph of a pipeline or a recorded run as a Mermaid flowchart; a run with the state
     of each step. TARGET is what run takes; a plain word is a RUN or, if there is none, a template.
@@ -196,7 +240,16 @@ def graph(
       semantica-pipeline graph nightly
       semantica-pipeline graph flows/nightly.py:pipeline --json
       semantica-pipeline graph nightly --output nightly.svg
+      semantica-pipeline graph nightly --steps --output steps.svg
     """
+    if steps:
+        if output is None:
+            raise click.UsageError("--steps says what --output draws; name a file")
+        from .drawing.files import draw_graph
+        from .inspecting import drawing_of
+
+        draw_graph(drawing_of(source, log, paths), output, as_json=as_json)
+        return
     if output is not None:
         from .knowledge import save_graph
 

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import asking, auditing, checking, keeping, knowledge, models, searching
+from . import asking, checking, keeping, knowledge, models, searching
+from .audit import commands as auditing
 from .group import Commands
 from .options import common, executing, one_run, pipeline_option, pipeline_source, settings_option
+from .replay import commands as replaying
 from .terminal import PROGRAM
 
 if TYPE_CHECKING:
@@ -288,6 +290,7 @@ for _command in (
     *checking.COMMANDS,
     *keeping.COMMANDS,
     *auditing.COMMANDS,
+    *replaying.COMMANDS,
     *models.COMMANDS,
 ):
     cli.add_command(_command)

@@ -54,6 +54,21 @@ def runs(context: click.Context, parameter: click.Parameter, typed: str) -> list
     ]
 
 
+def steps(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+    """The steps of the run that was typed before."""
+    from click.shell_completion import CompletionItem
+
+    from .finding import find, opened
+
+    with suppress(Exception), opened(context.params.get("log")) as log:
+        from ..projections.catchup import load_run
+
+        names = load_run(log.store, find(log.store, context.params["run"]).run_id).graph.index
+        chosen = [name for name in names if name.startswith(typed) and name.isprintable()]
+        return [CompletionItem(name) for name in chosen[:OFFERED]]
+    return []
+
+
 def targets(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
     """Templates and files of pipelines; deeper in, the shell completes files itself."""
     from click.shell_completion import CompletionItem

@@ -85,6 +85,7 @@ def checks_of(log: str | None, config: str | None) -> Iterator[Check]:
     yield _python()
     yield _sqlite()
     yield _extras()
+    yield _model()
     yield _handlers()
     yield _settings(config)
     place = place_of(log)
@@ -126,6 +127,17 @@ def _extras() -> Check:
         return Check("documents", "ok", "all libraries for documents are installed")
     advice = "for more formats: pip install 'semantica-pipeline[documents]'"
     return Check("documents", "warn", f"not installed: {', '.join(missing)}", advice)
+
+
+def _model() -> Check:
+    from ..engine.steps.embedding.weights import MINILM, ModelMissing, locate
+
+    try:
+        folder = locate(MINILM)
+    except ModelMissing:
+        advice = "for embed and search by meaning: semantica-pipeline models install"
+        return Check("model", "warn", f"{MINILM.name} is not installed", advice)
+    return Check("model", "ok", f"{MINILM.name} in {folder}")
 
 
 def _handlers() -> Check:

@@ -207,14 +207,14 @@ def handlers_for(
     Raises:
         BadInput: A step could not be executed here; nothing has been touched.
     """
-    pipeline = pipeline or _original(store, row)
+    pipeline = pipeline or original(store, row)
     steps = pipeline.steps if pipeline else []
     handlers = {step.name: given for step in steps if any(given := given_by(step))}
     _check_handlers(load_run(store, row.run_id), handlers, strict=strict)
     return handlers
 
 
-def _original(store: Store, row: RunRow) -> Pipeline | None:
+def original(store: Store, row: RunRow) -> Pipeline | None:
     """The pipeline that the run was started with, loaded again from its file."""
     origin = origins.recall(store, row)
     if origin is None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..engine.logs import DEFAULT_LOG, open_log
 from ..events.directory import RunRow
-from ..events.errors import AmbiguousRun, RunNotFound
+from ..events.errors import AmbiguousRun, ArchivedRun, RunNotFound, nearest
 from ..events.machines import PipelineStatus
 from ..events.memory import MemoryStore
 from ..events.retention import not_here
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 ENOUGH = 8
 """Runs that an error message lists."""
+MANY = 1000
+"""Newest runs among whose names and ids one is looked for that was meant."""
 
 
 class Log(NamedTuple):
@@ -115,8 +117,17 @@ def find(store: Store, text: str, *, for_control: bool = False) -> RunRow:
         return rows[0]
     rows = [row for row in store.runs() if row.run_id.startswith(text)] if text else []
     if not rows:
-        raise not_here(store, text)
+        raise _not_found(store, text)
     return _only(rows, f"runs begin with {text!r}")
+
+
+def _not_found(store: Store, text: str) -> RunNotFound:
+    error = not_here(store, text)
+    if isinstance(error, ArchivedRun):
+        return error
+    rows = store.runs(limit=MANY)
+    names = {row.name for row in rows} | {row.run_id for row in rows}
+    return RunNotFound(f"{error}{nearest(text, sorted(names))}")
 
 
 def _only(rows: list[RunRow], what: str) -> RunRow:

@@ -97,16 +97,20 @@ def _counted(count: int, what: str) -> str:
 
 def show_graph(text: str, log: str | None, paths: Sequence[str], *, as_json: bool) -> None:
     """The graph of a pipeline or of a recorded run. Raises BadInput."""
-    find_modules(paths)
-    drawing = _drawing(text, log)
+    drawing = drawing_of(text, log, paths)
     if as_json:
         print_json(mermaid.as_json(drawing))
     else:
         print(mermaid.mermaid(drawing))
 
 
-def _drawing(text: str, log: str | None) -> mermaid.Drawing:
-    """A file or module is a pipeline; a plain word is a run, if there is one, else a template."""
+def drawing_of(text: str, log: str | None, paths: Sequence[str]) -> mermaid.Drawing:
+    """A file or module is a pipeline; a plain word is a run, if there is one, else a template.
+
+    Raises:
+        BadInput: It is none of them.
+    """
+    find_modules(paths)
     if is_target(text):
         return mermaid.of_pipeline(load(text))
     place = place_of(log)

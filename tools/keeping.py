@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
-from .options import common
+from .options import common, span
 
 if TYPE_CHECKING:
     from ..events.store import Store
     from ..events.stub import RunArchived
 
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 24 * 3600.0, "w": 7 * 24 * 3600.0}
-
 
 def _age(_: click.Context, __: click.Parameter, value: str) -> float:
     """A time such as 30d, in seconds. Raises BadParameter."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", value)
+    found = span(value)
     if found is None:
         raise click.BadParameter(f"{value!r} is no time such as 30d (units: s, m, h, d, w)")
-    return float(found[1]) * _UNITS[found[2]]
+    return found
 
 
 @click.command(short_help="Copy the log while it is in use.")

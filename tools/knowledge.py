@@ -160,7 +160,10 @@ def save_graph(run: str, output: str, log: str | None, *, as_json: bool) -> None
 
     format_of(Path(output))
     if is_target(run):
-        raise BadInput(f"--output: {run} is a pipeline; only a run of it has a knowledge graph")
+        raise BadInput(
+            f"--output: {run} is a pipeline; only a run of it has a knowledge graph "
+            "(--steps draws its steps)"
+        )
     with opened(log) as opened_log:
         built = graph_in(opened_log.store, run, None)
         built.graph.save(output)

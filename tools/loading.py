@@ -6,7 +6,7 @@ import importlib
 import json
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -201,6 +201,12 @@ def parse_data(text: str | None, where: str = "--data") -> Any:
 
 def apply_settings(pipeline: Pipeline, settings: Sequence[str]) -> None:
     """Carry out ``step.key=value`` settings on a pipeline. Raises BadInput."""
+    for name, key, value in parsed(settings):
+        _set(_step(pipeline, name), key, value)
+
+
+def parsed(settings: Sequence[str]) -> Iterator[tuple[str, str, Any]]:
+    """Step, key and value of ``step.key=value`` settings. Raises BadInput."""
     for setting in settings:
         place, equals, text = setting.partition("=")
         name, dot, key = place.rpartition(".")
@@ -208,9 +214,9 @@ def apply_settings(pipeline: Pipeline, settings: Sequence[str]) -> None:
             raise BadInput(f"--set {setting!r}: write it as step.key=value")
         try:
             value = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             value = text
-        _set(_step(pipeline, name), key, value)
+        yield name, key, value
 
 
 def _step(pipeline: Pipeline, name: str) -> PipelineStep:
@@ -223,9 +229,14 @@ def _step(pipeline: Pipeline, name: str) -> PipelineStep:
 
 
 def _set(step: PipelineStep, key: str, value: Any) -> None:
+    check_settable(step.name, key)
     if key in SETTABLE:
         setattr(step, key, value)
-    elif key in RESERVED_OPTIONS or key in known_options():
-        raise BadInput(f"--set {step.name}.{key}: this option cannot be set here")
     else:
         step.config[key] = value
+
+
+def check_settable(step: str, key: str) -> None:
+    """Raises BadInput: an option that is no matter of a command line."""
+    if key not in SETTABLE and (key in RESERVED_OPTIONS or key in known_options()):
+        raise BadInput(f"--set {step}.{key}: this option cannot be set here")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -10,6 +11,15 @@ import click
 from . import completing
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 24 * 3600.0, "w": 7 * 24 * 3600.0}
+
+
+def span(text: str) -> float | None:
+    """A length of time such as ``30d``, in seconds; None if ``text`` is none."""
+    found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]+)?)([smhdw])", text)
+    return float(found[1]) * _UNITS[found[2]] if found else None
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON, for machines.")

@@ -114,15 +114,20 @@ def show_status(store: Store, row: RunRow, *, everything: bool, as_json: bool) -
     if as_json:
         print_json({**msgspec.to_builtins(told), "executed_by": _member_json(member)})
         return
+    show_report(told, everything, _where(store, row, told, member))
+    if told.status in (PipelineStatus.PAUSED, PipelineStatus.STOPPED, PipelineStatus.FAILED):
+        print(f"go on with: {command('resume', _to_resume(told), log=store.location)}")
+
+
+def show_report(told: Report, everything: bool, where: str = "") -> None:
+    """A run and its steps, for people; ``where``: who executes it."""
     around = f", a step of run {told.parent}" if told.parent else ""
     print(f"{heading(clean(told.name))}  {told.run_id}{around}")
-    print(f"{paint(told.status, COLOURS.get(told.status))}{_where(store, row, told, member)}")
+    print(f"{paint(told.status, COLOURS.get(told.status))}{where}")
     print(f"{text_bar(told.progress.percentage / 100)}{_figures(told.progress)}")
     _show_steps(told.steps, everything)
     if told.error:
         print(f"{paint('error:', 'red')} {clean(told.error)}")
-    if told.status in (PipelineStatus.PAUSED, PipelineStatus.STOPPED, PipelineStatus.FAILED):
-        print(f"go on with: {command('resume', _to_resume(told), log=store.location)}")
 
 
 def _to_resume(told: Report) -> str:
@@ -198,15 +203,10 @@ def show_event(envelope: Envelope, width: int | None, as_json: bool) -> None:
     Args:
         width: Columns of the terminal; None where lines may be long.
     """
-    payload = msgspec.json.decode(envelope.payload)
     if as_json:
-        plain = {
-            name: getattr(envelope, name)
-            for name in envelope.__struct_fields__
-            if name not in ("payload", "digest")
-        }
-        print_json({**plain, "payload": payload, "digest": envelope.digest.hex()})
+        print_json(event_json(envelope))
         return
+    payload = msgspec.json.decode(envelope.payload)
     wide = width is None or width >= 120
     at = moment(envelope.at)[0 if wide else 11 :] + f".{envelope.at // 10**6 % 1000:03d}"
     step = clean(str(payload.pop("step", "")))
@@ -216,6 +216,13 @@ def show_event(envelope: Envelope, width: int | None, as_json: bool) -> None:
     if width is not None and len(text) > width:
         text = text[: width - 1] + "…"
     print(paint(text, _EVENT_COLOURS.get(envelope.type)).rstrip())
+
+
+def event_json(envelope: Envelope) -> dict[str, Any]:
+    """The whole event, for machines."""
+    plain = msgspec.structs.asdict(envelope)
+    payload, digest = msgspec.json.decode(envelope.payload), envelope.digest.hex()
+    return {**plain, "payload": payload, "digest": digest}
 
 
 _EVENT_COLOURS = {

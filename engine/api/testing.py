@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from semantica.pipeline.engine.execution import ExecutionEngine
+from semantica.pipeline.engine.model import Pipeline, define
 from semantica.pipeline.engine.mortal import SimulatedCrash
 from semantica.pipeline.engine.simulation import SimulatedEngine
+from semantica.pipeline.engine.upgrading import judged
 from semantica.pipeline.projections import recording
 
 
@@ -28,15 +30,26 @@ def record_run(engine: ExecutionEngine, pipeline_id: str, path: str | Path) -> N
     recording.record(engine._open().store, engine.find(pipeline_id).run_id, Path(path))
 
 
-def replay(path: str | Path) -> dict[str, Any]:
+def replay(path: str | Path, pipeline: Pipeline | None = None) -> dict[str, Any]:
     """Fold a recorded run with the code of today, and return what it comes to.
 
+    Args:
+        pipeline: As it is today: every decision that was recorded is taken anew with it, on what
+            handlers returned and raised then.
+
     Raises:
-        AssertionError: Something else than what was recorded; the message says what differs.
+        AssertionError: Something else than what was recorded, or a decision that comes out
+            otherwise; the message says what differs.
         LogCorrupt: The file is damaged, or is no recording.
         IllegalTransition, UnknownEvent: Today's code cannot fold what happened then.
     """
-    return recording.replay(Path(path))
+    found = recording.replay(Path(path))
+    if pipeline is not None:
+        store, _, _ = recording.restored(Path(path))
+        for verdict in judged(store, store.runs()[0], define(pipeline)):
+            if not verdict.passes:
+                raise AssertionError(f"{path}: {verdict}")
+    return found
 
 
 __all__ = ["SimulatedCrash", "SimulatedEngine", "record_run", "replay"]

@@ -26,7 +26,7 @@ def fail(run: Run, command: c.Fail, now: int) -> list[Event]:
     if undoing.is_undone(run, command.step):
         seconds = command.duration or 0.0
         return undoing.fail(run, command.step, command.error, command.draw, now, seconds)
-    lost = command.error.type == _WORKER_LOST  # its category is what a handler of failures says
+    lost = is_lost(command.error)
     error = _cut_off(run, command.step, command.error) if lost else command.error
     error = _answering(run, command.step, error)
     name = run.graph.name(command.step)
@@ -92,6 +92,18 @@ def _cut_off(run: Run, i: int, error: ErrorInfo) -> ErrorInfo:
         return error
     told = f"{error.message}; {_ONCE}"
     return replace(error, message=told, retryable=False)
+
+
+def is_lost(error: ErrorInfo) -> bool:
+    """Whether the attempt did not end by itself, but with its worker; the category of the error is
+    what a handler of failures says."""
+    return error.type == _WORKER_LOST
+
+
+def without_once(error: ErrorInfo) -> ErrorInfo:
+    """The error of an attempt as it was before it was known that the step is at_most_once."""
+    bare = error.message.removesuffix(f"; {_ONCE}")
+    return error if bare == error.message else replace(error, message=bare, retryable=True)
 
 
 _WORKER_LOST = f"{WorkerLost.__module__}.{WorkerLost.__qualname__}"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from killing import never_executed_after_completion, survive
 
-KILLS = 8  # per case; tests/crash/long_run.py takes any number
+KILLS = 5  # per case; tests/crash/long_run.py takes any number
 
 
 @pytest.mark.parametrize("mode", ["same", "recover"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -109,12 +110,18 @@ def test_fifty_within_one_another_need_one_worker() -> None:
 
 
 def test_many_side_by_side_obey_the_cap_of_the_run_around_them() -> None:
+    together = threading.Barrier(2, timeout=60)  # each needs another at its side
+
+    def meets(data: int) -> int:
+        together.wait()
+        return data + 1
+
     builder = PipelineBuilder().set_parallelism(2)
     for number in range(6):
-        builder.add_step(f"n{number}", pipeline=inner(), dependencies=[])
+        builder.add_step(f"n{number}", pipeline=inner(meets), dependencies=[])
     with SimulatedEngine(max_workers=8) as engine:
         result = engine.execute_pipeline(builder.build("outer"), 1)
-        assert set(result.output.values()) == {3}
+        assert set(result.output.values()) == {2}
         going = most = 0
         for envelope in engine.history(result.run_id):
             going += {"StepSuspended": 1, "StepWoken": -1}.get(envelope.type, 0)

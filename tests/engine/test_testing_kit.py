@@ -312,6 +312,16 @@ def test_a_recorded_run_is_replayed(engine: SimulatedEngine, tmp_path: Path) -> 
         replay(path)
 
 
+def test_a_recorded_run_is_decided_anew(engine: SimulatedEngine, tmp_path: Path) -> None:
+    pipeline = one(Failing(1))
+    engine.execute_pipeline(pipeline)
+    record_run(engine, "p", tmp_path / "run.jsonl")
+    assert replay(tmp_path / "run.jsonl", pipeline)["retried"] == 1
+    pipeline.steps[0].retry = RetryPolicy(max_retries=0)
+    with pytest.raises(AssertionError, match="step 'fetch' would not have been tried again"):
+        replay(tmp_path / "run.jsonl", pipeline)
+
+
 def test_a_large_definition_is_recorded_with_its_run(
     engine: SimulatedEngine, tmp_path: Path
 ) -> None:

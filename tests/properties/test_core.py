@@ -388,7 +388,7 @@ class Core(RuleBasedStateMachine):
 TestCore = Core.TestCase
 # To hunt a failure, add Phase.shrink: finding a small example may take minutes.
 TestCore.settings = settings(
-    max_examples=150,
+    max_examples=100,
     stateful_step_count=20,
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],

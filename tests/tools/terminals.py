@@ -20,12 +20,14 @@ def on_terminal(
     columns: int = 80,
     lines: int = 30,
     while_running: Callable[[subprocess.Popen[bytes], str], None] | None = None,
+    answer: Callable[[str], str] | None = None,
     **environment: str,
 ) -> tuple[int, str]:
     """The exit status of a command, and all that it wrote to its terminal.
 
     Args:
         while_running: Called whenever there is something to read, with all that was read.
+        answer: Returns what is typed then, given all that was read.
     """
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
@@ -52,6 +54,8 @@ def on_terminal(
             read += part
             if while_running is not None:
                 while_running(process, read.decode(errors="replace"))
+            if answer is not None:
+                os.write(master, answer(read.decode(errors="replace")).encode())
         return process.wait(timeout=10), read.decode(errors="replace")
     finally:
         process.kill()

@@ -1,6 +1,6 @@
 """How fast texts are embedded by the local model, and 100,000 vectors searched.
 
-python tools/bench/embedding.py
+python -m semantica.pipeline.tools.bench.embedding
 """
 
 from __future__ import annotations

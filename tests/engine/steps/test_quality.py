@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import pytest
 
 from semantica.pipeline.engine.steps.corpus import Corpus
-from semantica.pipeline.tools.bench.quality import Labels, extracted, labels, score
+from semantica.pipeline.tools.bench.quality import Labels, Score, extracted, labels, score
 
 Bounds = Mapping[str | None, tuple[float, float]]
 
@@ -43,18 +43,25 @@ def corpus() -> Corpus:
 
 
 @pytest.mark.parametrize("split", ENTITIES)
-def test_entities(corpus: Corpus, split: str) -> None:
+def test_entities(corpus: Corpus, split: str, capsys: pytest.CaptureFixture[str]) -> None:
     found, _ = score(corpus, split)
+    told(capsys, f"entities, {split}", found)
     for kind, (precision, recall) in ENTITIES[split].items():
         assert found.precision(kind) >= precision, found.table()
         assert found.recall(kind) >= recall, found.table()
 
 
 @pytest.mark.parametrize("split", RELATIONS)
-def test_relations(corpus: Corpus, split: str) -> None:
+def test_relations(corpus: Corpus, split: str, capsys: pytest.CaptureFixture[str]) -> None:
     _, found = score(corpus, split)
+    told(capsys, f"relations, {split}", found)
     assert (found.precision(), found.recall()) >= RELATIONS[split], found.table()
     assert found.recall() >= RELATIONS[split][1], found.table()
+
+
+def told(capsys: pytest.CaptureFixture[str], what: str, found: Score) -> None:
+    with capsys.disabled():
+        print(f"\n{what}: precision {found.precision():.2f}, recall {found.recall():.2f}")
 
 
 def test_the_guides_lower_case_loses_some_and_not_all() -> None:
