@@ -85,7 +85,7 @@ class MemoryStore:
                 directory[batch.stream] = row
             recorded.append(
                 Envelope(
-                    position=self._last_position() + len(recorded) + 1,
+                    position=self.position() + len(recorded) + 1,
                     stream=batch.stream,
                     version=version,
                     type=event.type,
@@ -100,9 +100,6 @@ class MemoryStore:
             )
         heads[batch.stream] = (version, batch.epoch, digest)
 
-    def _last_position(self) -> int:
-        return self._log[-1].position if self._log else 0
-
     def _head(self, stream: str) -> tuple[int, int, bytes]:
         head = self.head(stream)
         return (head.version, head.epoch, head.digest) if head else (0, 0, GENESIS)
@@ -114,6 +111,9 @@ class MemoryStore:
     def read_all(self, after: int = 0) -> Iterator[Envelope]:
         with self._lock:
             return iter(self._log[bisect_right(self._log, after, key=lambda e: e.position) :])
+
+    def position(self) -> int:
+        return self._log[-1].position if self._log else 0
 
     def head(self, stream: str) -> Envelope | None:
         events = self._streams.get(stream)

@@ -165,6 +165,10 @@ class SqliteStore:
                 return
             after = rows[-1][key]
 
+    def position(self) -> int:
+        with self._reading() as connection:
+            return int(connection.execute("SELECT max(position) FROM events").fetchone()[0] or 0)
+
     def head(self, stream: str) -> Envelope | None:
         with self._reading() as connection:
             found = connection.execute(

@@ -113,6 +113,11 @@ class Store(Protocol):
         """Events of all streams after a position, in order, in bounded memory."""
         ...
 
+    def position(self) -> int:
+        """The position of the newest event of all streams; 0 while there is none. What is read
+        with :meth:`read_all` after it is what has happened since."""
+        ...
+
     def head(self, stream: str) -> Envelope | None:
         """The newest event of a stream."""
         ...

@@ -91,6 +91,12 @@ _state_decoder = msgspec.json.Decoder(RunState)
 def from_snapshot(run_id: str, definition: PipelineDefinition, data: bytes) -> Run:
     """The run as it was when the snapshot was taken."""
     run = Run(run_id, definition)
+    restore(run, data)
+    return run
+
+
+def restore(run: Run, data: bytes) -> None:
+    """Put a run back to where it was when the snapshot was taken."""
     run.state = _state_decoder.decode(data)
     run.saved = (run.state.version, len(data))
-    return run
+    run.told.clear()

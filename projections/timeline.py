@@ -38,29 +38,43 @@ class Timeline(msgspec.Struct):
     milestones: list[tuple[int, str]] = []
 
 
-def timeline(envelopes: Iterable[Envelope]) -> Timeline:
-    """Fold a run's events to its timeline."""
-    result = Timeline()
-    running: dict[str, Attempt] = {}
-    for envelope in envelopes:
-        event: Any = to_event(envelope)
+class TimelineFold:
+    """A timeline that grows event by event."""
+
+    def __init__(self) -> None:
+        self.told = Timeline()
+        self._running: dict[str, Attempt] = {}
+
+    def apply(self, event: Any, at: int) -> Attempt | None:
+        """Fold one event, recorded at ``at`` (ns); returns the attempt that it begins or ends."""
         if isinstance(event, s.StepStarted):
-            attempt = Attempt(event.step, event.attempt, event.worker, envelope.at)
-            attempt.fallback = event.fallback
-            running[event.step] = attempt
-            result.attempts.append(attempt)
-        elif isinstance(event, s.StepCompensationStarted):
-            attempt = Attempt(event.step, event.attempt, event.worker, envelope.at, undoes=True)
-            running[event.step] = attempt
-            result.attempts.append(attempt)
-        elif type(event) in OUTCOMES and event.step in running:
-            attempt = running.pop(event.step)
-            attempt.end = envelope.at
+            return self._begin(
+                Attempt(event.step, event.attempt, event.worker, at, fallback=event.fallback)
+            )
+        if isinstance(event, s.StepCompensationStarted):
+            return self._begin(Attempt(event.step, event.attempt, event.worker, at, undoes=True))
+        if type(event) in OUTCOMES and event.step in self._running:
+            attempt = self._running.pop(event.step)
+            attempt.end = at
             attempt.outcome = outcome_of(event)
             attempt.error = str(event.error) if hasattr(event, "error") else None
-        elif type(event).__module__ == p.__name__:
-            result.milestones.append((envelope.at, envelope.type))
-    return result
+            return attempt
+        if type(event).__module__ == p.__name__:
+            self.told.milestones.append((at, type(event).__name__))
+        return None
+
+    def _begin(self, attempt: Attempt) -> Attempt:
+        self._running[attempt.step] = attempt
+        self.told.attempts.append(attempt)
+        return attempt
+
+
+def timeline(envelopes: Iterable[Envelope]) -> Timeline:
+    """Fold a run's events to its timeline."""
+    fold = TimelineFold()
+    for envelope in envelopes:
+        fold.apply(to_event(envelope), envelope.at)
+    return fold.told
 
 
 def outcome_of(event: Any) -> str:

@@ -51,4 +51,9 @@ def test_the_wheel_holds_every_module_of_the_tree_and_nothing_else(tmp_path: Pat
     }
     assert {name for name in names if name.endswith(".py")} == modules
     assert "semantica/pipeline/py.typed" in names
+    page = {
+        installed_as(path.relative_to(tree).as_posix())
+        for path in (tree / "tools/web/static").iterdir()
+    }
+    assert len(page) > 15 and page <= names, "the window's page is not whole"
     assert not [name for name in names if not name.startswith("semantica/pipeline/")]

@@ -16,6 +16,7 @@ from .group import Commands
 from .options import common, executing, one_run, pipeline_option, pipeline_source, settings_option
 from .replay import commands as replaying
 from .terminal import PROGRAM
+from .web import command as window
 
 if TYPE_CHECKING:
     from ..engine.core.commands import Control
@@ -292,6 +293,7 @@ for _command in (
     *auditing.COMMANDS,
     *replaying.COMMANDS,
     *models.COMMANDS,
+    *window.COMMANDS,
 ):
     cli.add_command(_command)
 

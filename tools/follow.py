@@ -34,7 +34,7 @@ class Follower:
     def __init__(self, store: Store, run_id: str, *, new: bool = False) -> None:
         self.run_id = run_id
         self.store = store
-        self._expected: dict[str, float] | None = None
+        self.expected: dict[str, float] | None = None
         self.run: Run | None = None
         """Its state; None before it is recorded."""
         self.progressed_at: dict[str, int] = {}
@@ -45,7 +45,7 @@ class Follower:
     def _begin(self, until: int | None) -> None:
         self.run = load_run(self.store, self.run_id, until=until)
         if len(self.run.state.steps) <= LARGE:
-            self._expected = durations_before(self.store, self.run)
+            self.expected = durations_before(self.store, self.run)
 
     def news(self) -> Iterator[Event]:
         """What has been recorded since the last call, in order; the state moves along with it."""
@@ -79,7 +79,7 @@ class Follower:
         """How far it is; None before it is recorded."""
         if self.run is None:
             return None
-        return progress(self.run, time.time_ns(), self._expected)
+        return progress(self.run, time.time_ns(), self.expected)
 
 
 def durations_before(store: Store, run: Run) -> dict[str, float] | None:

@@ -44,6 +44,15 @@ def test_what_was_appended_is_read_as_it_was(store: Store) -> None:
     assert list(store.read("run/other")) == []
 
 
+def test_the_position_is_that_of_the_newest_event(store: Store) -> None:
+    assert store.position() == 0
+    store.append([opening("r"), opening("s")])
+    before = store.position()
+    assert [e.position for e in store.read_all()][-1] == before
+    store.append([batch("r", 3, completed("a"))])
+    assert [e.position for e in store.read_all(before)] == [store.position()]
+
+
 @pytest.mark.parametrize("after", [0, 2, 4])
 def test_an_append_at_another_version_changes_nothing(store: Store, after: int) -> None:
     store.append([opening("r")])
