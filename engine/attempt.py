@@ -179,7 +179,7 @@ def _holds(when: Handler, data: Any) -> bool:
 
 
 def _may_unpickle(attempt: Attempt) -> bool:
-    return attempt.allow_pickle and attempt.artifacts.trusted
+    return bool(attempt.definition.config) and attempt.allow_pickle and attempt.artifacts.trusted
 
 
 def _input(attempt: Attempt) -> Any:

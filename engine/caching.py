@@ -11,8 +11,8 @@ from ..events.codec import Value
 from ..events.definition import StepDefinition
 from ..events.errors import HandlerNotFound, UnreadableValue
 from .model import Given, fingerprint, rebuild_step
-from .requests import code_version
 from .steps import registry
+from .version import VERSION
 
 
 def cache_key(
@@ -27,7 +27,7 @@ def cache_key(
     code = _code_of(definition, given)
     if code is None:
         return None
-    told = [definition.type, definition.handler, code, definition.config, code_version()]
+    told = [definition.type, definition.handler, code, definition.config, VERSION]
     digest = hashlib.blake2b(msgspec.json.encode(told), digest_size=16)
     for name, value in inputs:
         digest.update(msgspec.json.encode([name, value]))

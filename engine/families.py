@@ -17,6 +17,8 @@ from msgspec.structs import replace
 
 from ..events.errors import AppendRefused, LogCorrupt
 from ..events.machines import PIPELINE_TABLE, PipelineStatus, StepStatus
+from ..events.pipeline import PipelineCompleted, PipelineFailed
+from ..events.upcasters import Event
 from ..projections.catchup import load_run
 from ..projections.run import Run
 from .core import commands as c
@@ -62,8 +64,8 @@ class Families:
         if live.run.state.deadline:  # nothing more starts after it
             self._loop.record(live, decide(live.run, c.Expire(), self._loop.now))
         yield from self._reach_children(live)
-        while events := settle(live.run, peak_memory(), drained=self._drained(live)):
-            self._loop.record(live, events)
+        while events := settle(live.run, drained=self._drained(live)):
+            self._loop.record(live, [_measured(event) for event in events])
             yield from self._reach_children(live)
         yield from self._tell_parent(live)
 
@@ -270,6 +272,13 @@ class Families:
                 self._claim(child)
                 self._loop.post(partial(self._loop.touch, child))  # there may be nothing to undo
         return True
+
+
+def _measured(event: Event) -> Event:
+    """The end of a run says what this process took."""
+    if isinstance(event, PipelineCompleted | PipelineFailed):
+        return replace(event, memory=peak_memory())
+    return event
 
 
 _HALTED = (PipelineStatus.PAUSING, PipelineStatus.PAUSED, PipelineStatus.STOPPED)

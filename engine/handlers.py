@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from functools import cached_property
 
 from ..events.arguments import shown
 from ..events.errors import HandlerNotFound, UnreadableValue
@@ -32,11 +33,10 @@ class Handlers:
         self.imports = known is None
         """Whether what is named may be imported."""
         self._found: dict[tuple[str, bool], Handler | HandlerNotFound | None] = {}
-        self._types: Iterable[str] = ()
         if known is None:
             from .steps import registry
 
-            self._types, known = registry.known_types(), registry.has_handler
+            known = registry.has_handler
         self._known: Known = known
 
     def find(self, step: PipelineStep) -> Handler | None:
@@ -89,13 +89,12 @@ class Handlers:
 
     def findings(self, pipeline: Pipeline) -> Iterator[Finding]:
         """All that is wrong with the handlers of a pipeline's steps, and with what they get."""
-        hint = Hints(self._types)
         told: dict[tuple[int, bool], list[_Problem]] = {}
         for step in pipeline.steps:
             if step.pipeline is not None:
                 continue
             if step.handler is None:
-                problems = self._without_handler(step, hint)
+                problems = self._without_handler(step)
             else:
                 key = id(step.handler), self.elsewhere(step)
                 if key not in told:
@@ -120,13 +119,20 @@ class Handlers:
                 for code, message in configurations.check(handler, step.config):
                     yield Finding(code, message, label(step))
 
-    def _without_handler(self, step: PipelineStep, hint: Hints) -> list[_Problem]:
+    def _without_handler(self, step: PipelineStep) -> list[_Problem]:
         kind = step.step_type
         if not isinstance(kind, str) or self._known(step):
             return []
-        mend = hint(kind) or "; register one with @step(...) or give handler="
+        mend = self._hint(kind) or "; register one with @step(...) or give handler="
         said = f"passes its input through: no handler for type {shown(kind)}{mend}"
         return [("no_handler", said)]
+
+    @cached_property
+    def _hint(self) -> Hints:
+        """Of all types that there are; looking for what is installed takes its time."""
+        from .steps import registry
+
+        return Hints(registry.known_types() if self.imports else ())
 
 
 def _lost(handler: Handler | str, *, in_process: bool) -> Iterator[_Problem]:

@@ -259,7 +259,7 @@ class LiveRun:
         return Attempt(
             step=i,
             number=context.attempt,
-            definition=msgspec.structs.replace(definition, pipeline=None),
+            definition=definition if definition.pipeline is None else _without_inner(definition),
             inputs=self._output(i) if self._undoes(i) else self._inputs(i),
             given=self._given(definition),
             rules=self.answers.rules,
@@ -356,6 +356,10 @@ class LiveRun:
         """The run is over for this process."""
         status = self.run.status
         return status.finished or status is PipelineStatus.STOPPED
+
+
+def _without_inner(definition: StepDefinition) -> StepDefinition:
+    return msgspec.structs.replace(definition, pipeline=None)
 
 
 _NOTHING = Given()

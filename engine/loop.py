@@ -50,6 +50,10 @@ if TYPE_CHECKING:
 
 MAX_SLEEP = 3600.0
 """Seconds of sleep at a time: the system takes no arbitrarily long ones."""
+MAX_GATHER = 0.005
+"""Seconds that a turn waits at most for attempts that may end just now."""
+PASS_BY = 16
+"""Turns that do not wait after one that has waited in vain."""
 
 
 class Loop:
@@ -80,6 +84,10 @@ class Loop:
         """Inbox items to remove with this turn's commit."""
         self._replies: list[tuple[Future[Any], object, str | None]] = []
         self._order = count()
+        self._commit_seconds = 0.0
+        """What the last commit took, at most MAX_GATHER."""
+        self._pass_by = 0
+        """Turns for which nothing is gathered."""
         self._thread: threading.Thread | None = None
 
     # -- the outside -------------------------------------------------------------------------
@@ -108,11 +116,23 @@ class Loop:
             messages = self._mailbox.collect(self._patience())
             if messages is None:
                 return
+            self._gather(messages)
             try:
                 self.turn(messages)
             except Exception as error:
                 self._fail_all(error)
             del messages  # who waits in one of them may be forgotten meanwhile
+
+    def _gather(self, messages: list[Message]) -> None:
+        """Have attempts that end at the same time share a commit: wait for those in flight, as long
+        as a commit takes; where they do not come by then, not the next times either."""
+        wanted = sum(owner.busy.total() for owner in self.owners.values())
+        if len(messages) >= wanted:
+            return
+        if self._pass_by:
+            self._pass_by -= 1
+        elif not self._mailbox.fill(messages, wanted, self._commit_seconds):
+            self._pass_by = PASS_BY
 
     def _patience(self) -> float | None:
         """Seconds to sleep when nothing arrives."""
@@ -260,7 +280,9 @@ class Loop:
         if not made and not self.taken:
             return
         batches = [batch for _, batch in made]
+        began = self.clock.monotonic()
         answers = append_patiently(self.store, batches, self.taken, self.closing, self.clock)
+        self._commit_seconds = min((self.clock.monotonic() - began) / 1e9, MAX_GATHER)
         self.taken.clear()
         for (live, _), refusal in zip(made, answers, strict=True):
             live.pending.clear()

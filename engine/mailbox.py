@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
@@ -28,6 +29,20 @@ class Mailbox:
     def close(self) -> None:
         """Have the reader end once it has taken what is there."""
         self._messages.put(None)
+
+    def fill(self, messages: list[Message], wanted: int, patience: float) -> bool:
+        """Wait up to ``patience`` seconds for more messages; whether there are ``wanted`` now."""
+        until = time.monotonic() + patience
+        while len(messages) < wanted:
+            try:
+                message = self._messages.get(timeout=max(0.0, until - time.monotonic()))
+            except Empty:
+                return False
+            if message is None:
+                self._messages.put(None)  # collect() will see to the end
+                return False
+            messages.append(message)
+        return True
 
     def collect(self, patience: float | None) -> list[Message] | None:
         """All messages that are there, after waiting up to ``patience`` seconds for the first.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -143,8 +144,11 @@ def handler_reference(handler: Handler | str | None) -> str | None:
 def fingerprint(handler: Handler) -> str | None:
     """A short digest of the handler's code, to notice that it changed between attempts."""
     code = getattr(handler, "__code__", None)
-    if code is None:
-        return None
+    return None if code is None else _digest_of_code(code)
+
+
+@lru_cache(maxsize=1024)  # asked for at every attempt
+def _digest_of_code(code: Any) -> str:
     digest = hashlib.blake2b(digest_size=8)
     _feed(digest, code)
     return digest.hexdigest()

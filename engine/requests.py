@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from functools import cache
 from typing import Any
 
 import msgspec
@@ -20,6 +19,7 @@ from ..projections.run import Run
 from .core.commands import Claim, Control, Signal
 from .failure import Answers
 from .model import Given
+from .version import VERSION
 
 
 class Submission(msgspec.Struct, frozen=True):
@@ -73,7 +73,7 @@ def unfinished(run: Run) -> Unfinished:
 
 def claim_by(owner_id: str) -> Claim:
     """The command by which an owner in this process takes a run."""
-    return Claim(owner_id, os.uname().nodename, os.getpid(), code_version())
+    return Claim(owner_id, os.uname().nodename, os.getpid(), VERSION)
 
 
 LEASE = 15.0
@@ -116,14 +116,3 @@ class told_to:
             self._future.set_exception(error)
             return True
         return False
-
-
-@cache
-def code_version() -> str:
-    """The installed version of this library."""
-    from importlib.metadata import PackageNotFoundError, version  # slow to import
-
-    try:
-        return version("semantica-pipeline")
-    except PackageNotFoundError:  # run from a tree that is not installed
-        return "unknown"

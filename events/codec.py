@@ -30,7 +30,7 @@ INLINE_LIMIT = 4096
 _ABSENT = msgspec.Raw()
 
 
-class Value(msgspec.Struct, frozen=True, omit_defaults=True):
+class Value(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A recorded value: ``inline`` JSON text, or the digest of an ``artifact`` that holds it.
 
     ``size`` is the length of the JSON text of an artifact, in bytes.
@@ -105,7 +105,7 @@ def to_plain(value: Any, artifacts: Artifacts, *, allow_pickle: bool = True) -> 
 
 def from_plain(plain: Any, artifacts: Artifacts, *, allow_pickle: bool = True) -> Any:
     """The inverse of :func:`to_plain`."""
-    return Reader(artifacts, allow_pickle and artifacts.trusted).value(plain)
+    return Reader(artifacts, allow_pickle).value(plain)
 
 
 __all__ = [

@@ -20,7 +20,7 @@ class RetryStrategy(StrEnum):
     FIXED = "fixed"
 
 
-class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """How often, and after how long, a failed step is tried again.
 
     Args:
@@ -107,7 +107,7 @@ def _name_of(error: Any) -> str:
     return f"{module}:{name}"
 
 
-class StepDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
+class StepDefinition(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A step as recorded: its place in the graph, its configuration in plain form, its handler."""
 
     name: str
@@ -134,7 +134,7 @@ class StepDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the step is, if it is a pipeline; then it has no handler."""
 
 
-class PipelineDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
+class PipelineDefinition(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A pipeline as recorded. ``parallelism`` caps the steps of a run in flight at once."""
 
     name: str

@@ -11,7 +11,7 @@ GENESIS = bytes(32)
 """The digest before the first event of a stream."""
 
 
-class Envelope(msgspec.Struct, frozen=True):
+class Envelope(msgspec.Struct, frozen=True, gc=False):
     """One recorded event.
 
     Args:
@@ -41,7 +41,7 @@ class Envelope(msgspec.Struct, frozen=True):
     digest: bytes
 
 
-class NewEvent(msgspec.Struct, frozen=True):
+class NewEvent(msgspec.Struct, frozen=True, gc=False):
     """An event to be appended: its type, schema and payload."""
 
     type: str

@@ -26,7 +26,7 @@ class Parent(msgspec.Struct, frozen=True):
     step: str
 
 
-class PipelineSubmitted(msgspec.Struct, frozen=True, omit_defaults=True):
+class PipelineSubmitted(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A run was asked for; everything that its decisions depend on is here.
 
     Args:
@@ -70,7 +70,7 @@ class PipelineSubmitted(msgspec.Struct, frozen=True, omit_defaults=True):
     parent: Parent | None = None
 
 
-class PipelineClaimed(msgspec.Struct, frozen=True, omit_defaults=True):
+class PipelineClaimed(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """An owner took the run; the envelope's epoch is one above all before it."""
 
     owner: str
@@ -80,15 +80,15 @@ class PipelineClaimed(msgspec.Struct, frozen=True, omit_defaults=True):
     """Version of this library."""
 
 
-class PipelinePauseRequested(msgspec.Struct, frozen=True, omit_defaults=True):
+class PipelinePauseRequested(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Nothing new starts; what runs may finish."""
 
 
-class PipelinePaused(msgspec.Struct, frozen=True, omit_defaults=True):
+class PipelinePaused(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Drained: nothing is in flight."""
 
 
-class PipelineResumed(msgspec.Struct, frozen=True, omit_defaults=True):
+class PipelineResumed(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Going on: failed, cancelled and upstream-skipped steps start anew, completed ones stay.
 
     ``due`` gives steps that wait for a retry their new due time, since timers freeze meanwhile.
@@ -99,19 +99,19 @@ class PipelineResumed(msgspec.Struct, frozen=True, omit_defaults=True):
     deadline: int | None = None
 
 
-class PipelineStopRequested(msgspec.Struct, frozen=True, omit_defaults=True):
+class PipelineStopRequested(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Nothing new starts, and the run ends when what runs has finished."""
 
 
-class PipelineStopped(msgspec.Struct, frozen=True, omit_defaults=True):
+class PipelineStopped(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Drained and ended before all was done; may be resumed later."""
 
 
-class PipelineCancelRequested(msgspec.Struct, frozen=True, omit_defaults=True):
+class PipelineCancelRequested(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What runs is interrupted, and the run ends for good."""
 
 
-class PipelineRollbackStarted(msgspec.Struct, frozen=True, omit_defaults=True):
+class PipelineRollbackStarted(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What completed steps did is undone, the last one first; ``step`` and ``cause`` name the first
     failure, if it was one."""
 
@@ -119,37 +119,37 @@ class PipelineRollbackStarted(msgspec.Struct, frozen=True, omit_defaults=True):
     cause: ErrorInfo | None = None
 
 
-class PipelineRolledBack(msgspec.Struct, frozen=True, omit_defaults=True):
+class PipelineRolledBack(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """All is undone that could be."""
 
 
-class PipelineRollbackFailed(msgspec.Struct, frozen=True, omit_defaults=True):
+class PipelineRollbackFailed(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What ``step`` did could not be undone, nor was what came before it."""
 
     step: str
     cause: ErrorInfo
 
 
-class PipelineRollbackResumed(msgspec.Struct, frozen=True, omit_defaults=True):
+class PipelineRollbackResumed(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Undoing goes on, with the step that could not be undone."""
 
 
-class SignalReceived(msgspec.Struct, frozen=True, omit_defaults=True):
+class SignalReceived(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Somebody sent a signal; it is kept until a step takes it that waits for one of its name."""
 
     name: str
     value: Value
 
 
-class PipelineDeadlineExceeded(msgspec.Struct, frozen=True, omit_defaults=True):
+class PipelineDeadlineExceeded(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """It was not done in time: what runs is interrupted, and the run fails."""
 
 
-class PipelineCancelled(msgspec.Struct, frozen=True, omit_defaults=True):
+class PipelineCancelled(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Ended by a cancel; steps that had not started never will."""
 
 
-class PipelineCompleted(msgspec.Struct, frozen=True, omit_defaults=True):
+class PipelineCompleted(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Every step is done.
 
     Args:
@@ -161,7 +161,7 @@ class PipelineCompleted(msgspec.Struct, frozen=True, omit_defaults=True):
     memory: float | None = None
 
 
-class PipelineFailed(msgspec.Struct, frozen=True, omit_defaults=True):
+class PipelineFailed(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Ended without success; ``step`` (empty: the deadline) and ``cause`` name the first failure.
 
     ``failures`` counts the failed steps; ``memory`` is as in PipelineCompleted.

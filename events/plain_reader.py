@@ -49,7 +49,7 @@ class Reader:
             raise UnreadableValue(f"a recorded {tag} cannot be read back: {error}") from error
 
     def unpickle(self, plain: Any) -> Any:
-        if not self.allow_pickle:
+        if not (self.allow_pickle and self.artifacts.trusted):
             raise UnreadableValue(
                 f"a recorded {plain['t']} is a pickle, and the log may be written by other users "
                 "or allow_pickle is False; unpickling would run its code (mend: chmod go-w)"

@@ -67,12 +67,13 @@ class SqliteStore:
     ) -> list[AppendRefused | None]:
         with self._writing() as connection:
             answers = self._append_all(connection, batches)
-            refused = [answer.stream for answer in answers if answer]
-            kept = ", ".join("?" * len(refused))
-            connection.executemany(
-                f"DELETE FROM inbox WHERE id = ? AND stream NOT IN ({kept})",
-                [(item, *refused) for item in taken],
-            )
+            if taken:
+                refused = [answer.stream for answer in answers if answer]
+                kept = ", ".join("?" * len(refused))
+                connection.executemany(
+                    f"DELETE FROM inbox WHERE id = ? AND stream NOT IN ({kept})",
+                    [(item, *refused) for item in taken],
+                )
             return answers
 
     def _append_all(

@@ -19,7 +19,7 @@ loss may take the newest events, never the file. ``off``: a killed process only.
 
 SCHEMA = 6
 """The schema that this version works with: as many migrations have been applied."""
-CHECKPOINT_BYTES = 8 * 2**20
+CHECKPOINT_BYTES = 4 * 2**20
 """Length of the write-ahead log at which it is carried over into the database."""
 CHECK_EVERY = 32
 """Commits between two looks at that length."""
@@ -76,6 +76,8 @@ class Connection:
         check_owner(connection, self.path, empty=created)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA wal_autocheckpoint = 0")
+        # Begun anew, the WAL gets this length back: a longer one has been filled since.
+        connection.execute(f"PRAGMA journal_size_limit = {CHECKPOINT_BYTES}")
         connection.execute(f"PRAGMA synchronous = {self._durability.upper()}")
         connection.execute("PRAGMA fullfsync = ON")  # macOS: fsync alone does not reach the disk
         (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -85,14 +87,18 @@ class Connection:
                 "upgrade semantica-pipeline"
             )
         if version < SCHEMA:
-            self._migrate(connection)
+            self._prepare(connection, new=version == 0)
 
-    def _migrate(self, connection: sqlite3.Connection) -> None:
-        from .sqlite_schema import migrate  # imports sqlite-utils: only when needed
-
+    def _prepare(self, connection: sqlite3.Connection, *, new: bool) -> None:
+        """Make the tables, or bring an older log up to date, in one transaction."""
         connection.execute("BEGIN IMMEDIATE")
         try:
-            migrate(connection)
+            if new:
+                make_tables(connection)
+            else:
+                from .sqlite_schema import migrate  # imports sqlite-utils: only when needed
+
+                migrate(connection)
             connection.execute(f"PRAGMA user_version = {SCHEMA}")
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute("COMMIT")
@@ -203,6 +209,13 @@ class Connection:
             with explained(self.location), self._commit_lock:
                 self._connection.close()
             self._commit_lock.close()
+
+
+def make_tables(connection: sqlite3.Connection) -> None:
+    """What all migrations make, by their script; ``executescript`` would commit before it."""
+    script = Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
+    for statement in script.split(";\n")[:-1]:
+        connection.execute(statement)
 
 
 def beside(path: Path, suffix: str) -> Path:

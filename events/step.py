@@ -8,7 +8,7 @@ from .codec import Value
 from .values import ErrorInfo
 
 
-class StepStarted(msgspec.Struct, frozen=True, omit_defaults=True):
+class StepStarted(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """An attempt was handed to a worker.
 
     ``inputs`` are the versions, in this stream, of the events whose outputs it receives, in the
@@ -29,14 +29,14 @@ class StepStarted(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the work is known by, if its output may serve again."""
 
 
-class StepQueued(msgspec.Struct, frozen=True, omit_defaults=True):
+class StepQueued(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The step could start, but the resources it needs are taken, or the starts of its type
     limited: it waits for them in the queue of their pool."""
 
     step: str
 
 
-class StepProgressed(msgspec.Struct, frozen=True, omit_defaults=True):
+class StepProgressed(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The handler reported how far it is; at most once a second."""
 
     step: str
@@ -46,7 +46,7 @@ class StepProgressed(msgspec.Struct, frozen=True, omit_defaults=True):
     message: str | None = None
 
 
-class StepCheckpointed(msgspec.Struct, frozen=True, omit_defaults=True):
+class StepCheckpointed(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The handler saved a value under a key; a later attempt can go on with it."""
 
     step: str
@@ -55,7 +55,7 @@ class StepCheckpointed(msgspec.Struct, frozen=True, omit_defaults=True):
     value: Value
 
 
-class StepItemCompleted(msgspec.Struct, frozen=True, omit_defaults=True):
+class StepItemCompleted(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """An item of a map is done; ``key`` names map and item."""
 
     step: str
@@ -64,7 +64,7 @@ class StepItemCompleted(msgspec.Struct, frozen=True, omit_defaults=True):
     value: Value
 
 
-class StepItemFailed(msgspec.Struct, frozen=True, omit_defaults=True):
+class StepItemFailed(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """An item of a map failed, for this attempt."""
 
     step: str
@@ -73,7 +73,7 @@ class StepItemFailed(msgspec.Struct, frozen=True, omit_defaults=True):
     error: ErrorInfo
 
 
-class StepYielded(msgspec.Struct, frozen=True, omit_defaults=True):
+class StepYielded(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The handler gave the step back after ``duration`` seconds, since the run is being paused or
     stopped; the step starts again, from its checkpoints, when the run goes on."""
 
@@ -82,7 +82,7 @@ class StepYielded(msgspec.Struct, frozen=True, omit_defaults=True):
     duration: float
 
 
-class ChildEnd(msgspec.Struct, frozen=True, omit_defaults=True):
+class ChildEnd(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """How the run ended that is a step of another one.
 
     Args:
@@ -98,7 +98,7 @@ class ChildEnd(msgspec.Struct, frozen=True, omit_defaults=True):
     metrics: dict[str, int | float] = {}
 
 
-class StepSuspended(msgspec.Struct, frozen=True, omit_defaults=True):
+class StepSuspended(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The handler waits without a worker; it runs again from its top when it is woken.
 
     Args:
@@ -118,7 +118,7 @@ class StepSuspended(msgspec.Struct, frozen=True, omit_defaults=True):
     run: str | None = None
 
 
-class StepWoken(msgspec.Struct, frozen=True, omit_defaults=True):
+class StepWoken(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The wait is over: with the ``value`` of a ``signal``, since the step's run has ``ended``, or,
     without either, since it was time."""
 
@@ -129,7 +129,7 @@ class StepWoken(msgspec.Struct, frozen=True, omit_defaults=True):
     ended: ChildEnd | None = None
 
 
-class StepCompleted(msgspec.Struct, frozen=True, omit_defaults=True):
+class StepCompleted(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The attempt returned.
 
     Args:
@@ -151,7 +151,7 @@ class StepCompleted(msgspec.Struct, frozen=True, omit_defaults=True):
     warnings: tuple[str, ...] = ()
 
 
-class StepReused(msgspec.Struct, frozen=True, omit_defaults=True):
+class StepReused(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The step need not run: ``output`` is what it gave as event ``version`` of run ``source``."""
 
     step: str
@@ -160,7 +160,7 @@ class StepReused(msgspec.Struct, frozen=True, omit_defaults=True):
     version: int
 
 
-class StepFailed(msgspec.Struct, frozen=True, omit_defaults=True):
+class StepFailed(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The attempt raised, its output could not be recorded, or its worker was lost; or a step that
     waited for resources can never have them, which is attempt 0."""
 
@@ -171,7 +171,7 @@ class StepFailed(msgspec.Struct, frozen=True, omit_defaults=True):
     metrics: dict[str, int | float] = {}
 
 
-class StepTimedOut(msgspec.Struct, frozen=True, omit_defaults=True):
+class StepTimedOut(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The attempt took longer than its timeout and was abandoned."""
 
     step: str
@@ -180,7 +180,7 @@ class StepTimedOut(msgspec.Struct, frozen=True, omit_defaults=True):
     duration: float | None = None
 
 
-class StepRetryScheduled(msgspec.Struct, frozen=True, omit_defaults=True):
+class StepRetryScheduled(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Another attempt follows: ``delay`` seconds, jitter included, until ``due`` (ns, UTC)."""
 
     step: str
@@ -189,20 +189,20 @@ class StepRetryScheduled(msgspec.Struct, frozen=True, omit_defaults=True):
     due: int
 
 
-class StepFallbackScheduled(msgspec.Struct, frozen=True, omit_defaults=True):
+class StepFallbackScheduled(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The step is not retried: the fallback of its type answers the error, as its next attempt."""
 
     step: str
 
 
-class StepInterrupted(msgspec.Struct, frozen=True, omit_defaults=True):
+class StepInterrupted(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The attempt's owner was lost; whether its effects happened is unknown."""
 
     step: str
     attempt: int
 
 
-class StepSkipped(msgspec.Struct, frozen=True, omit_defaults=True):
+class StepSkipped(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The step will not run: ``reason`` is ``upstream`` if ``cause``, a step before it, failed;
     ``condition`` if its condition is false, as ``attempt`` found, or that of ``cause``, without
     which it has no input."""
@@ -213,7 +213,7 @@ class StepSkipped(msgspec.Struct, frozen=True, omit_defaults=True):
     attempt: int = 0
 
 
-class StepCompensationStarted(msgspec.Struct, frozen=True, omit_defaults=True):
+class StepCompensationStarted(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """An attempt to undo the step was handed to a worker."""
 
     step: str
@@ -221,7 +221,7 @@ class StepCompensationStarted(msgspec.Struct, frozen=True, omit_defaults=True):
     worker: str
 
 
-class StepCompensated(msgspec.Struct, frozen=True, omit_defaults=True):
+class StepCompensated(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What the step did is undone, in ``duration`` seconds."""
 
     step: str
@@ -229,7 +229,7 @@ class StepCompensated(msgspec.Struct, frozen=True, omit_defaults=True):
     duration: float
 
 
-class StepCompensationFailed(msgspec.Struct, frozen=True, omit_defaults=True):
+class StepCompensationFailed(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What the step did could not be undone."""
 
     step: str
@@ -238,7 +238,7 @@ class StepCompensationFailed(msgspec.Struct, frozen=True, omit_defaults=True):
     duration: float | None = None
 
 
-class StepCompensationRetryScheduled(msgspec.Struct, frozen=True, omit_defaults=True):
+class StepCompensationRetryScheduled(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The attempt to undo it failed, and another follows ``delay`` seconds later, at ``due``."""
 
     step: str
@@ -249,7 +249,7 @@ class StepCompensationRetryScheduled(msgspec.Struct, frozen=True, omit_defaults=
     due: int
 
 
-class StepCancelled(msgspec.Struct, frozen=True, omit_defaults=True):
+class StepCancelled(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The attempt was cancelled: ``how`` is ``cooperative`` (it noticed and ended), ``killed`` (its
     process was) or ``abandoned`` (its thread cannot be killed, goes on, and whatever it returns is
     ignored)."""

@@ -20,7 +20,7 @@ class ErrorSeverity(StrEnum):
     """Somebody should look at once: no memory, no disk, a damaged log."""
 
 
-class ErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+class ErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """An error as it is recorded.
 
     Args:

@@ -12,7 +12,7 @@ from ..events.step import ChildEnd
 from ..events.values import ErrorInfo
 
 
-class StepState(msgspec.Struct, array_like=True):
+class StepState(msgspec.Struct, array_like=True, gc=False):
     """A step of a run. Times are nanoseconds since 1970, UTC; 0 is never."""
 
     remaining: int

@@ -31,11 +31,10 @@ def decide(run: Run, command: c.Command, now: int) -> list[Event]:
     return _DECISIONS[type(command)](run, command, now)
 
 
-def settle(run: Run, memory: float | None = None, *, drained: bool = True) -> list[Event]:
+def settle(run: Run, *, drained: bool = True) -> list[Event]:
     """How the run ends or comes to rest, when nothing is in flight.
 
     Args:
-        memory: As in the events.
         drained: Whether the runs of its steps have come to rest, if the run's state asks for that.
     """
     state = run.state
@@ -43,20 +42,20 @@ def settle(run: Run, memory: float | None = None, *, drained: bool = True) -> li
         return []
     match state.status:
         case PipelineStatus.CANCELLING:
-            return [_given_up(run, memory)]
+            return [_given_up(run)]
         case PipelineStatus.ROLLING_BACK:
             return undoing.settle(run)
         case PipelineStatus.STOPPING:
             return [p.PipelineStopped()]
         case PipelineStatus.RUNNING | PipelineStatus.PAUSING:
             if is_failing(run) or not state.unfinished:
-                return [_ending(run, memory)]
+                return [_ending(run)]
             if state.status == PipelineStatus.PAUSING:
                 return [p.PipelinePaused()]
     return []
 
 
-def _ending(run: Run, memory: float | None) -> Event:
+def _ending(run: Run) -> Event:
     state = run.state
     if state.failed:
         first = failing.first_failure(run)
@@ -65,18 +64,18 @@ def _ending(run: Run, memory: float | None) -> Event:
         cause = replace(cause, traceback=None)  # which the step's own event has
         if state.on_failure == "rollback":
             return p.PipelineRollbackStarted(run.graph.name(first), cause)
-        return p.PipelineFailed(run.graph.name(first), cause, len(state.failed), memory)
-    return p.PipelineCompleted(tuple(state.steps[i].version for i in run.graph.sinks), memory)
+        return p.PipelineFailed(run.graph.name(first), cause, len(state.failed))
+    return p.PipelineCompleted(tuple(state.steps[i].version for i in run.graph.sinks))
 
 
-def _given_up(run: Run, memory: float | None) -> Event:
+def _given_up(run: Run) -> Event:
     """The end of a run that was cancelled, or too late."""
     cause = _too_late(run) if run.state.late else None
     if run.state.on_failure == "rollback":
         return p.PipelineRollbackStarted(cause=cause)
     if cause is None:
         return p.PipelineCancelled()
-    return p.PipelineFailed("", cause, len(run.state.failed), memory)
+    return p.PipelineFailed("", cause, len(run.state.failed))
 
 
 def _too_late(run: Run) -> ErrorInfo:

@@ -133,7 +133,11 @@ class _Trial:
             except Refused:
                 return []
         if isinstance(event, _SETTLED):
-            return list(settle(run, getattr(event, "memory", None)))
+            measured = getattr(event, "memory", None)
+            return [
+                replace(end, memory=measured) if hasattr(end, "memory") else end
+                for end in settle(run)
+            ]
         return []
 
     def _is_told(self, event: Any) -> bool:

@@ -22,6 +22,8 @@ from semantica.pipeline.events.errors import (
 )
 from semantica.pipeline.events.machines import PipelineStatus
 from semantica.pipeline.events.sqlite import SqliteStore
+from semantica.pipeline.events.sqlite_schema import migrate
+from semantica.pipeline.tools.schema import script
 
 
 @pytest.fixture
@@ -260,6 +262,37 @@ def test_the_write_ahead_log_does_not_grow_for_ever(
     assert path.stat().st_size > 20_000, "carried over into the database"
     assert first_break(store.read("run/r")) is None
     store.close()
+
+
+def test_a_write_ahead_log_that_was_carried_over_is_filled_again_before_the_next_time(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_connection, "CHECKPOINT_BYTES", 1_000_000)
+    store, carried = SqliteStore(path, durability="off"), list[str]()
+    store._connection._connection.set_trace_callback(
+        lambda statement: carried.append(statement) if "wal_checkpoint" in statement else None
+    )
+    store.append([opening("r")])
+    for n in range(1000):
+        store.append([batch("r", 3 + n, *progressed(1))])
+    assert 4 <= len(carried) <= 16, "1,000 commits of 3 pages or more: 12 MB, carried over by 1"
+    store.close()
+
+
+def test_a_new_log_is_what_its_migrations_make_of_it() -> None:
+    made = Path(sqlite_connection.__file__).with_name("schema.sql").read_text(encoding="utf-8")
+    told = "run: python -m semantica.pipeline.tools.schema events/schema.sql"
+    assert made == script(), told
+    old, new = (sqlite3.connect(":memory:", isolation_level=None) for _ in range(2))
+    old.execute("BEGIN")
+    migrate(old)
+    sqlite_connection.make_tables(new)
+    objects = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name"
+    applied = "SELECT id, migration_set, name FROM _sqlite_migrations"
+    for query in (objects, applied):
+        assert new.execute(query).fetchall() == old.execute(query).fetchall()
+    migrate(new)  # finds nothing to do
+    assert new.execute(objects).fetchall() == old.execute(objects).fetchall()
 
 
 def test_values_are_not_trusted_when_others_can_write_the_log(

@@ -1,0 +1,3 @@
+"""The version of this library, which the log names with every claim."""
+
+VERSION = "0.1.0"

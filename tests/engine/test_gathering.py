@@ -1,0 +1,90 @@
+"""Attempts that end at the same time share a commit."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from semantica.pipeline import ExecutionEngine, Pipeline, PipelineStep
+from semantica.pipeline.engine import loop as loops
+from semantica.pipeline.engine.clock import SystemClock
+from semantica.pipeline.engine.loop import Loop
+from semantica.pipeline.engine.mailbox import Mailbox
+from semantica.pipeline.events.memory import MemoryStore
+
+PATIENCE = 30.0
+"""Far more than anything here takes."""
+
+
+def nothing() -> None:
+    """A message."""
+
+
+def test_a_box_is_filled_with_what_comes_in_time() -> None:
+    box, messages = Mailbox(), [nothing]
+    threading.Timer(0.02, lambda: [box.post(nothing) for _ in range(3)]).start()
+    assert box.fill(messages, wanted=3, patience=PATIENCE)
+    assert len(messages) == 3
+    assert box.collect(PATIENCE) == [nothing], "what comes later is for the next turn"
+
+
+def test_a_box_is_waited_for_no_longer_than_that() -> None:
+    box, messages = Mailbox(), [nothing]
+    begun = time.monotonic()
+    assert not box.fill(messages, wanted=2, patience=0.01)
+    assert messages == [nothing]
+    assert time.monotonic() - begun < PATIENCE / 2
+
+
+def test_a_closed_box_is_not_waited_for_and_still_ends() -> None:
+    box, messages = Mailbox(), [nothing]
+    box.close()
+    assert not box.fill(messages, wanted=2, patience=PATIENCE)
+    assert box.collect(PATIENCE) is None
+    assert not box.post(nothing)
+
+
+def test_who_waits_in_vain_passes_by_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, asked = Loop(MemoryStore(), SystemClock()), list[float]()
+    monkeypatch.setattr(loop, "owners", {"e": Busy()})
+    monkeypatch.setattr(loop._mailbox, "fill", lambda *given: bool(asked.append(given[2])))
+    loop._commit_seconds = 0.002
+    for _ in range(2 * (loops.PASS_BY + 1)):
+        loop._gather([nothing])
+    assert asked == [0.002, 0.002]
+    loop._gather([nothing] * 4)
+    assert len(asked) == 2, "all that are in flight have come"
+
+
+class Busy:
+    """An owner with four attempts in flight."""
+
+    class busy:
+        total: Callable[[], int] = staticmethod(lambda: 4)
+
+
+def test_the_events_of_attempts_that_end_together_are_one_commit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Four workers begin together, and take the same time."""
+    monkeypatch.setattr(loops, "MAX_GATHER", PATIENCE)
+    commits = list[int]()
+
+    class Slow(MemoryStore):
+        """Its commits take as long as anybody is waited for."""
+
+        def append(self, batches, **options):  # type: ignore[no-untyped-def]
+            commits.append(sum(len(batch.events) for batch in batches))
+            time.sleep(0.05)
+            return super().append(batches, **options)
+
+    steps = [
+        PipelineStep(f"s{i}", "t", handler=lambda data: time.sleep(0.01), dependencies=[])
+        for i in range(40)
+    ]
+    with ExecutionEngine(Slow(), max_workers=4) as engine:
+        engine.execute_pipeline(Pipeline("together", steps)).raise_for_status()
+    assert commits.count(8) > 4, f"four ends and four starts, nine times at best: {commits}"
