@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from ..events.artifacts import Artifacts
-from ..events.codec import Value, decode, encode
+from ..events.codec import Value, decode
 from ..events.definition import RetryPolicy, StepDefinition
 from ..events.errors import HandlerNotFound, LogUnavailable
 from . import binding
@@ -144,7 +144,7 @@ def failed(attempt: Attempt, error: BaseException, duration: float) -> Fail:
     return Fail(
         attempt.step,
         attempt.number,
-        describe(error, attempt.policy, attempt.rules),
+        attempt.context.secrets.of_error(describe(error, attempt.policy, attempt.rules)),
         random.random(),
         round(duration, 6),
         attempt.context.metrics,
@@ -199,7 +199,9 @@ def _completed(
 ) -> Complete | None:
     while True:
         try:
-            output = encode(result, attempt.artifacts, allow_pickle=attempt.allow_pickle)
+            output = attempt.context.secrets.encode(
+                result, attempt.artifacts, allow_pickle=attempt.allow_pickle
+            )
         except LogUnavailable as error:
             # The work is done: keep it in memory until the disk takes it.
             if not error.transient:

@@ -26,6 +26,16 @@ class Attempts:
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
 
+    def begin(self, live: LiveRun, i: int, flight: InFlight) -> None:
+        """An attempt has a worker."""
+        self._loop.gathering.in_flight += 1
+        live.begin(i, flight)
+
+    def end(self, live: LiveRun, i: int) -> InFlight:
+        """An attempt is over for its run."""
+        self._loop.gathering.in_flight -= 1
+        return live.end(i)
+
     def perform(self, live: LiveRun, effect: Effect) -> None:
         """Do what the state asks for, unless it has been done."""
         if isinstance(effect, Execute):
@@ -117,7 +127,7 @@ class Attempts:
             self._loop.grants.release(flight.held)  # also of one that was given up: now it is over
         if live.in_flight.get(i) is not flight:
             return  # given up before
-        live.end(i)
+        self.end(live, i)
         if isinstance(command, c.Delegate):
             if self._loop.holds(live):
                 self._loop.families.delegate(live, command)
@@ -158,7 +168,7 @@ class Attempts:
     def _abandon(self, live: LiveRun, i: int, flight: InFlight) -> str:
         """Stop waiting for an attempt, whose process is killed, if it has one; whatever a thread
         or a coroutine returns comes too late."""
-        return self.let_go(live, live.end(i))
+        return self.let_go(live, self.end(live, i))
 
     def let_go(self, live: LiveRun, flight: InFlight) -> str:
         """Cancel an attempt and give up on its worker; returns what became of it."""

@@ -178,7 +178,7 @@ def call(handler: Handler, *, step: Any, data: Any, context: Any) -> Any:
     settled, misfits = settle(handler, step.config)
     for misfit in misfits:
         raise TypeError(f"step {step.name!r}: {misfit.message}")
-    config = dict(settled)
+    config = {key: context.secrets.revealed(value) for key, value in settled.items()}
     given = {"step": step, "context": context}
     if shape.data_name is not None and shape.data_name not in config:
         given[shape.data_name] = data

@@ -9,12 +9,13 @@ from types import MappingProxyType
 from typing import Any, NoReturn
 
 from ..events.artifacts import Artifacts
-from ..events.codec import Value, decode, encode
+from ..events.codec import Value, decode
 from ..events.definition import RetryPolicy
 from ..events.errors import ReplayMismatch, SignalTimeout
 from .clock import Clock
 from .journal import Journal
 from .logger import logger
+from .secrecy import Secrets, StarredLogger
 
 MAX_SECONDS = 3e9
 """Of a wait: a century."""
@@ -100,6 +101,7 @@ class Context:
         self.warnings: list[str] = []
         self.noticed_cancel = False
         """Whether the handler has seen that it is cancelled: what it returns then is partial."""
+        self.secrets = Secrets()
         self._clock = clock
         self.beat_at = clock.monotonic()
         """When it last showed life, monotonic ns."""
@@ -122,7 +124,14 @@ class Context:
     @property
     def log(self) -> Any:
         """A structlog logger, bound to run, step and attempt."""
-        return logger().bind(run=self.run_id, step=self.step, attempt=self.attempt)
+        bound = logger().bind(run=self.run_id, step=self.step, attempt=self.attempt)
+        return StarredLogger(bound, self.secrets) if self.secrets else bound
+
+    def conceal(self, text: str) -> None:
+        """Have a secret of at least four characters never be recorded: messages and tracebacks have
+        stars for it from now on; values with it, and pickles, are refused. So it is with what a
+        :class:`Secret` in the configuration stands for."""
+        self.secrets.add(text)
 
     def progress(self, done: float, total: float | None = None, message: str | None = None) -> None:
         """Say how far the step is. Cheap: at most one report a second is recorded."""
@@ -133,6 +142,7 @@ class Context:
         self._reported_at = now
         if message is not None:
             message = message.encode("utf-8", "backslashreplace").decode()
+            message = self.secrets.starred(message)
         self.report(
             _finite("done", done), None if total is None else _finite("total", total), message
         )
@@ -151,12 +161,14 @@ class Context:
         if not isinstance(name, str) or not name.isprintable():
             raise ValueError(f"the name of a metric must be printable text, not {name!r}")
         with self._counting:  # functions of a map count in several threads
+            name = self.secrets.starred(name)
             total = self.metrics.get(name, 0) + _finite(name, amount)
             self.metrics[name] = _finite(name, total)
 
     def warn(self, message: str) -> None:
         """Say what was odd, for who gets the result: ``result.warnings``. Counts when the attempt
         completes; the same message counts once, and at most 100 of an attempt do."""
+        message = self.secrets.starred(message)
         self.log.warning(message)
         message = message.encode("utf-8", "backslashreplace").decode()
         with self._counting:
@@ -186,7 +198,7 @@ class Context:
             if saved is None:
                 return None
             return decode(saved, self.artifacts, allow_pickle=self.allow_pickle)
-        recorded = encode(value, self.artifacts, allow_pickle=self.allow_pickle)
+        recorded = self.secrets.encode(value, self.artifacts, allow_pickle=self.allow_pickle)
         self.heartbeat()
         self.journal.checkpoint(key, recorded)
         self.checkpoints[key] = recorded

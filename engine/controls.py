@@ -7,7 +7,8 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
@@ -30,6 +31,9 @@ from .queries import Queries
 from .requests import Submission, beginning_of
 from .result import PipelineFuture
 from .submission import actor
+
+if TYPE_CHECKING:
+    from .importing import Imported
 
 ProgressCallback = Callable[[Progress], Any]
 
@@ -199,6 +203,30 @@ class Controls(Queries):
             actor=actor(),
             now=shared.loop.clock.now(),
         )
+
+    def import_runs(self, path: str | os.PathLike[str], *, allow_pickle: bool = False) -> Imported:
+        """Take in the runs of a file that :meth:`export_runs` wrote, unchanged: with the same
+        versions and digests. All of it is checked first, and each run appears whole or not at all.
+        Doing it again changes nothing; killed on the way, do it again.
+
+        An unfinished run can then be recovered in this log too, where it executes a second time.
+
+        Args:
+            path: The file.
+            allow_pickle: Take values in that are pickled. Reading them runs code of whoever wrote
+                the file.
+
+        Raises:
+            LogCorrupt: The file is damaged; nothing was changed.
+            LogError: It cannot be read, it has a pickle, or the log has another history of one of
+                the runs; nothing was changed.
+        """
+        from .importing import import_runs
+
+        self._catch_up()
+        shared = self._open()
+        now = shared.loop.clock.now()
+        return import_runs(shared.store, Path(path), allow_pickle=allow_pickle, now=now)
 
     def vacuum(self, *, grace: float = 24 * 3600.0, dry_run: bool = False) -> Vacuumed:
         """Remove artifacts that nothing names any more, and give the file's free space back.

@@ -35,6 +35,7 @@ from .core import commands as c
 from .core.decide import decide
 from .core.effects import outstanding
 from .families import Families
+from .gathering import Gathering
 from .grants import Grants, MustWait
 from .live import InFlight, LiveRun, Owner
 from .logger import logger
@@ -50,10 +51,6 @@ if TYPE_CHECKING:
 
 MAX_SLEEP = 3600.0
 """Seconds of sleep at a time: the system takes no arbitrarily long ones."""
-MAX_GATHER = 0.005
-"""Seconds that a turn waits at most for attempts that may end just now."""
-PASS_BY = 16
-"""Turns that do not wait after one that has waited in vain."""
 
 
 class Loop:
@@ -78,16 +75,13 @@ class Loop:
         self.now = clock.now()
         """The time of this turn."""
         self._mailbox = Mailbox()
+        self.gathering = Gathering(self._mailbox, clock)
         self._touched: dict[str, LiveRun] = {}
         self.hungry: dict[str, Owner] = {}
         self.taken: list[int] = []
         """Inbox items to remove with this turn's commit."""
         self._replies: list[tuple[Future[Any], object, str | None]] = []
         self._order = count()
-        self._commit_seconds = 0.0
-        """What the last commit took, at most MAX_GATHER."""
-        self._pass_by = 0
-        """Turns for which nothing is gathered."""
         self._thread: threading.Thread | None = None
 
     # -- the outside -------------------------------------------------------------------------
@@ -116,23 +110,12 @@ class Loop:
             messages = self._mailbox.collect(self._patience())
             if messages is None:
                 return
-            self._gather(messages)
+            self.gathering.gather(messages)
             try:
                 self.turn(messages)
             except Exception as error:
                 self._fail_all(error)
             del messages  # who waits in one of them may be forgotten meanwhile
-
-    def _gather(self, messages: list[Message]) -> None:
-        """Have attempts that end at the same time share a commit: wait for those in flight, as long
-        as a commit takes; where they do not come by then, not the next times either."""
-        wanted = sum(owner.busy.total() for owner in self.owners.values())
-        if len(messages) >= wanted:
-            return
-        if self._pass_by:
-            self._pass_by -= 1
-        elif not self._mailbox.fill(messages, wanted, self._commit_seconds):
-            self._pass_by = PASS_BY
 
     def _patience(self) -> float | None:
         """Seconds to sleep when nothing arrives."""
@@ -265,7 +248,7 @@ class Loop:
             waits=dict(step.waits),
             items=dict(step.items),
         )
-        live.begin(i, InFlight(context.attempt, worker, context, held))
+        self.attempts.begin(live, i, InFlight(context.attempt, worker, context, held))
         self._queue(live)
         return True
 
@@ -280,9 +263,8 @@ class Loop:
         if not made and not self.taken:
             return
         batches = [batch for _, batch in made]
-        began = self.clock.monotonic()
-        answers = append_patiently(self.store, batches, self.taken, self.closing, self.clock)
-        self._commit_seconds = min((self.clock.monotonic() - began) / 1e9, MAX_GATHER)
+        with self.gathering.commit():
+            answers = append_patiently(self.store, batches, self.taken, self.closing, self.clock)
         self.taken.clear()
         for (live, _), refusal in zip(made, answers, strict=True):
             live.pending.clear()
@@ -294,18 +276,16 @@ class Loop:
     def _batches(self, live: LiveRun) -> list[Batch]:
         batches, after = [], live.recorded
         for actor, events in live.pending:
-            encoded = [to_new(event) for event in events]
-            batches.append(
-                Batch(
-                    stream=live.run.stream,
-                    after=after,
-                    epoch=live.epoch,
-                    actor=actor,
-                    at=self.now,
-                    events=encoded,
-                    unit=live.root,
-                )
+            batch = Batch(
+                stream=live.run.stream,
+                after=after,
+                epoch=live.epoch,
+                actor=actor,
+                at=self.now,
+                events=[to_new(event) for event in events],
+                unit=live.root,
             )
+            batches.append(batch)
             after += len(events)
         return batches
 
@@ -381,7 +361,7 @@ class Loop:
         if self.holds(live):
             self.forget(live)
         for i in list(live.in_flight):
-            self.attempts.let_go(live, live.end(i))
+            self.attempts.let_go(live, self.attempts.end(live, i))
 
     def holds(self, live: LiveRun) -> bool:
         """Whether this is the run that this process executes, not one that it has let go."""

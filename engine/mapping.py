@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..events.artifacts import digest_of
-from ..events.codec import Value, decode, encode
+from ..events.codec import Value, decode
 from ..events.definition import RetryPolicy
 from ..events.errors import ItemsFailed
 from ..events.values import ErrorInfo
@@ -131,7 +131,9 @@ class _Work:
         context = self._context
         try:
             result = self._function(self._items[i])
-            outcome = encode(result, context.artifacts, allow_pickle=context.allow_pickle)
+            outcome = context.secrets.encode(
+                result, context.artifacts, allow_pickle=context.allow_pickle
+            )
         except (AttemptCancelled, AttemptYielded) as ending:
             self.stopped = ending
             return
@@ -144,7 +146,7 @@ class _Work:
         self._record(i, outcome)
 
     def _fail(self, i: int, error: BaseException) -> None:
-        told = describe(error, self._retry)
+        told = self._context.secrets.of_error(describe(error, self._retry))
         elapsed = time.monotonic() - self._began[i]
         seconds = retry_in(
             self._retry,
@@ -204,5 +206,5 @@ class _Work:
 
     def _digest(self, item: Any) -> str:
         context = self._context
-        value = encode(item, context.artifacts, allow_pickle=context.allow_pickle)
+        value = context.secrets.encode(item, context.artifacts, allow_pickle=context.allow_pickle)
         return digest_of(msgspec.json.encode(value))[:32]

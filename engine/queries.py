@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..events.arguments import instance
 from ..events.directory import RunRow
@@ -19,6 +20,9 @@ from ..projections.progress import Progress, expected_durations, progress
 from ..projections.status import Report, report
 from ..projections.timeline import Timeline, timeline
 from .logs import SharedLoop
+
+if TYPE_CHECKING:
+    from .exporting import Exported
 
 
 class Queries(ABC):
@@ -94,6 +98,26 @@ class Queries(ABC):
         """
         self._catch_up()
         return self._open().store.backup(Path(path))
+
+    def export_runs(self, path: str | os.PathLike[str], *pipeline_ids: str) -> Exported:
+        """Write runs, with the steps of them that are runs and all values, to one new file, which
+        any log can take in: see :meth:`import_runs`. The same runs give the same bytes.
+
+        Args:
+            path: The file.
+            pipeline_ids: Ids or names of runs; none: every run of the log.
+
+        Raises:
+            RunNotFound: One is not here.
+            LogError: There is something at ``path``, it cannot be written, or a run is a step of
+                another one.
+            LogCorrupt: A run is damaged.
+        """
+        from .exporting import export_runs
+
+        self._catch_up()
+        rows = [self.find(one) for one in pipeline_ids]
+        return export_runs(self._open().store, rows or None, Path(path))
 
     def _expected(self, row: RunRow) -> dict[str, float] | None:
         """Durations of the steps in the newest completed run of the same name."""

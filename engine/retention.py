@@ -40,7 +40,7 @@ def archive(
     every = store.runs()[::-1]
     here = {row.run_id for row in every}
     # A run that is a step of another one goes with that one, or after it if that was killed.
-    rows = _with_children(
+    rows = with_children(
         every,
         [
             row
@@ -61,7 +61,7 @@ def archive(
         return [stub for stub in retired if stub]
 
 
-def _with_children(every: list[RunRow], chosen: list[RunRow]) -> list[RunRow]:
+def with_children(every: list[RunRow], chosen: list[RunRow]) -> list[RunRow]:
     """These runs, each followed by those that are steps of it, and of those."""
     children: dict[str | None, list[RunRow]] = {}
     for row in every:

@@ -139,6 +139,10 @@ class HandlerNotFound(PipelineError):
     """A step whose handler cannot be found in this process."""
 
 
+class SecretNotFound(PipelineError):
+    """A secret that a step's configuration names is not in the environment."""
+
+
 class ResourceUnavailable(PipelineError):
     """An amount of a resource that is taken, or that there can never be."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ from .errors import AppendRefused, LogError
 from .machines import PipelineStatus
 from .store import Backup, Batch, InboxItem, Member, Snapshot
 from .stub import ARCHIVE
+from .subscriptions import MemorySubscriptions
 
 
 class MemoryStore:
@@ -26,6 +27,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self.location = ":memory:"
         self.artifacts = MemoryArtifacts()
+        self.subscriptions = MemorySubscriptions()
         self._lock = threading.RLock()
         self._log: list[Envelope] = []
         self._streams: dict[str, list[Envelope]] = {}
@@ -46,7 +48,7 @@ class MemoryStore:
             recorded: list[Envelope] = []
             answers = in_turn(
                 batches,
-                lambda stream: None if stream in self._archived else self._head(stream)[:2],
+                self._open_head,
                 lambda batch: self._prepare(batch, heads, directory, recorded),
             )
             # Nothing can fail from here on: all of it becomes visible together.
@@ -58,6 +60,16 @@ class MemoryStore:
                 if item in self._inbox and self._inbox[item].stream not in refused:
                     del self._inbox[item]
             return answers
+
+    def adopt(self, pages: Iterable[Sequence[Batch]]) -> None:
+        batches = [batch for page in pages for batch in page]
+        with self._lock:
+            for refusal in _refused(batches, self._open_head).values():
+                raise refusal
+            self.append(batches)
+
+    def _open_head(self, stream: str) -> tuple[int, int] | None:
+        return None if stream in self._archived else self._head(stream)[:2]
 
     def _keep(self, envelope: Envelope) -> None:
         self._log.append(envelope)

@@ -139,14 +139,14 @@ def _copy(store: Store, head: Envelope, to: Store | None) -> set[str]:
                 to.artifacts.put(content)
             named.add(digest)
         if to is not None:
-            to.append([_again(e) for e in page if copied < e.version <= head.version])
+            to.append([again(e) for e in page if copied < e.version <= head.version])
     arrived = to.head(head.stream) if to else None
     if to is not None and (arrived is None or arrived.digest != head.digest):
         raise LogError(f"{to.location} has another run under the id of {head.stream}")
     return named
 
 
-def _again(envelope: Envelope) -> Batch:
+def again(envelope: Envelope) -> Batch:
     """The append that this event came from: it gives the same digest anywhere."""
     event = NewEvent(envelope.type, envelope.schema, envelope.payload, envelope.encoding)
     e = envelope

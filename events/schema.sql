@@ -98,9 +98,11 @@ CREATE VIEW "failures" AS
         ORDER BY position DESC;
 CREATE INDEX cached ON events (json_extract(payload, '$.cache'), position) WHERE type = 'StepCompleted' AND encoding = 'json' AND json_extract(payload, '$.cache') IS NOT NULL;
 CREATE INDEX archived ON events ('run/' || json_extract(payload, '$.run')) WHERE type = 'RunArchived';
+CREATE TABLE subscriptions (name TEXT PRIMARY KEY, position INTEGER NOT NULL, state BLOB NOT NULL);
 INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('semantica.pipeline', 'm001_log', strftime('%Y-%m-%d %H:%M:%f+00:00', 'now'));
 INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('semantica.pipeline', 'm002_views', strftime('%Y-%m-%d %H:%M:%f+00:00', 'now'));
 INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('semantica.pipeline', 'm003_cache', strftime('%Y-%m-%d %H:%M:%f+00:00', 'now'));
 INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('semantica.pipeline', 'm004_views', strftime('%Y-%m-%d %H:%M:%f+00:00', 'now'));
 INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('semantica.pipeline', 'm005_parents', strftime('%Y-%m-%d %H:%M:%f+00:00', 'now'));
 INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('semantica.pipeline', 'm006_archive', strftime('%Y-%m-%d %H:%M:%f+00:00', 'now'));
+INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('semantica.pipeline', 'm007_subscriptions', strftime('%Y-%m-%d %H:%M:%f+00:00', 'now'));

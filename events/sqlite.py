@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from .memory import in_turn
 from .sqlite_connection import Connection, Durability, beside
 from .sqlite_file import LifeLock
 from .sqlite_rows import ENVELOPE, ROW, to_envelope, to_row, write_row
+from .sqlite_subscriptions import SqliteSubscriptions
 from .store import Backup, Batch, InboxItem, Member, Snapshot
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class SqliteStore:
         self.durability = durability
         self._connection = Connection(self.path, durability, busy_timeout)
         self._reading, self._writing = self._connection.reading, self._connection.writing
+        self.subscriptions = SqliteSubscriptions(self._connection)
         self._lives: dict[str, LifeLock] = {}
         self._data_version = self._read_data_version()
         self.artifacts = FileArtifacts(
@@ -75,6 +77,12 @@ class SqliteStore:
                     [(item, *refused) for item in taken],
                 )
             return answers
+
+    def adopt(self, pages: Iterable[Sequence[Batch]]) -> None:
+        with self._writing() as connection:
+            for batches in pages:
+                for refusal in filter(None, self._append_all(connection, batches)):
+                    raise refusal
 
     def _append_all(
         self, connection: sqlite3.Connection, batches: Sequence[Batch]

@@ -17,7 +17,7 @@ Durability = Literal["full", "normal", "off"]
 """What an acknowledged event survives. ``full``: power loss. ``normal``: a killed process; power
 loss may take the newest events, never the file. ``off``: a killed process only."""
 
-SCHEMA = 6
+SCHEMA = 7
 """The schema that this version works with: as many migrations have been applied."""
 CHECKPOINT_BYTES = 4 * 2**20
 """Length of the write-ahead log at which it is carried over into the database."""

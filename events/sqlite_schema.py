@@ -1,8 +1,8 @@
 """Tables and views of a SQLite log, by numbered migrations.
 
 ``events`` is the truth. ``directory`` and ``snapshots`` are derived; ``inbox`` and ``members`` are
-how engines work together. The views ``runs``, ``steps`` and ``failures`` are for people: query them
-with any SQLite tool.
+how engines work together; ``subscriptions`` is how far consumers have read. The views ``runs``,
+``steps`` and ``failures`` are for people: query them with any SQLite tool.
 """
 
 from __future__ import annotations
@@ -107,6 +107,15 @@ def m006_archive(db: Database) -> None:
     db.execute(
         "CREATE INDEX archived ON events ('run/' || json_extract(payload, '$.run')) "
         "WHERE type = 'RunArchived'"
+    )
+
+
+@migrations()
+def m007_subscriptions(db: Database) -> None:
+    """Consumers that follow the log, and how far they have come."""
+    db.execute(
+        "CREATE TABLE subscriptions (name TEXT PRIMARY KEY, position INTEGER NOT NULL, "
+        "state BLOB NOT NULL)"
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -14,6 +14,7 @@ from .directory import RunRow
 from .envelope import Envelope, NewEvent
 from .errors import AppendRefused
 from .machines import PipelineStatus
+from .subscriptions import Subscriptions
 
 if TYPE_CHECKING:
     from .verify import Inspection
@@ -94,6 +95,11 @@ class Store(Protocol):
         """Where large values are kept."""
         ...
 
+    @property
+    def subscriptions(self) -> Subscriptions:
+        """How far those have come who follow it."""
+        ...
+
     def append(
         self, batches: Sequence[Batch], *, taken: Sequence[int] = ()
     ) -> list[AppendRefused | None]:
@@ -102,6 +108,15 @@ class Store(Protocol):
 
         A batch whose stream has another version or a higher epoch, or was archived, is left out,
         with those of its unit, and its refusal returned in its place; the others are recorded.
+        """
+        ...
+
+    def adopt(self, pages: Iterable[Sequence[Batch]]) -> None:
+        """Append the batches of all pages in one durable transaction, in bounded memory.
+
+        Raises:
+            AppendRefused: One may not follow its stream; nothing was recorded. Nor is it after any
+                other error, those of ``pages`` included.
         """
         ...
 

@@ -20,7 +20,7 @@ class Graph:
         self.dependencies: list[tuple[int, ...]] = []
         self.dependents: list[list[int]] = [[] for _ in definition.steps]
         for i, step in enumerate(definition.steps):
-            before = tuple([self.index[name] for name in step.dependencies])
+            before = tuple(map(self.index.__getitem__, step.dependencies))
             self.dependencies.append(before)
             for j in before:
                 self.dependents[j].append(i)

@@ -54,6 +54,13 @@ def over(run: Run, i: int, step: StepState, at: int) -> None:
     run.state.running.pop(i, None)
 
 
+def forget(step: StepState) -> None:
+    """What attempts have saved for later ones; there will be none."""
+    step.checkpoints.clear()
+    step.waits.clear()
+    step.items.clear()
+
+
 def make_ready(run: Run, i: int) -> None:
     """The step may start: it queues behind those of its priority."""
     state = run.state

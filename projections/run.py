@@ -109,7 +109,7 @@ class Run:
             raise self._illegal(f"step {event.step!r}", step.status, event)
         if type(event) is s.StepCompensationStarted and self.state.undo[-1:] != [i]:
             raise self._illegal(f"step {event.step!r}", "not the next to be undone", event)
-        starts = isinstance(event, s.StepStarted | s.StepCompensationStarted)
+        starts = type(event) in _STARTS
         if (starts or step.status in _IN_FLIGHT) and event.attempt != step.attempt + starts:
             subject = f"attempt {event.attempt} of step {event.step!r}"
             raise self._illegal(subject, f"{step.status}, attempt {step.attempt}", event)
@@ -141,5 +141,6 @@ _STEPS_MOVE_IN = frozenset(
     }
 )
 _IN_FLIGHT = (StepStatus.RUNNING, StepStatus.COMPENSATING)
+_STARTS = (s.StepStarted, s.StepCompensationStarted)
 
 __all__ = ["FOLD", "Run", "RunState", "StepState"]

@@ -108,7 +108,7 @@ def _completed(
     run: Run, event: s.StepCompleted, i: int, step: StepState, version: int, at: int
 ) -> None:
     moves.over(run, i, step, at)
-    step.checkpoints, step.waits, step.items = {}, {}, {}
+    moves.forget(step)
     step.error = step.ended = None
     step.interruptions = 0
     metrics = run.state.metrics
@@ -172,7 +172,7 @@ def _skipped(
     run.state.retrying.pop(i, None)
     if event.reason == "condition":
         step.error = None
-        step.checkpoints, step.waits, step.items = {}, {}, {}
+        moves.forget(step)
         moves.passed_over(run, i)
     moves.drop_stale(run)
 

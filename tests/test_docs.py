@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from semantica.pipeline.config import PipelineConfig
+from semantica.pipeline.tools.alert_rules import read_rules
 from semantica.pipeline.tools.cli import cli
 from semantica.pipeline.tools.diagrams import updated
 
@@ -36,7 +37,7 @@ def test_the_diagrams_are_those_of_the_law() -> None:
 
 
 def test_every_python_block_is_executed() -> None:
-    assert len(BLOCKS) == 10, "a new block needs a test"
+    assert len(BLOCKS) == 12, "a new block needs a test"
 
 
 def test_the_block_on_programs_does_what_it_says(tmp_path: Path) -> None:
@@ -114,6 +115,20 @@ def test_the_block_on_nested_pipelines_does_what_it_says(tmp_path: Path) -> None
     assert len(child) == 36
 
 
+def test_the_block_on_following_the_log_does_what_it_says(tmp_path: Path) -> None:
+    told = output_of(block("def tally("), tmp_path)
+    assert told == "{'a': 1}\n{'a': 1}\n{'a': 1}\nmail: one\n"
+
+
+def test_the_block_on_secrets_does_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_TOKEN", "token-4711")
+    told = output_of(block("Secret("), tmp_path)
+    assert told == "step 'fetch': ConnectionError: the server refuses ***\n"
+    assert b"4711" not in (tmp_path / "secrets.db").read_bytes()
+
+
 def block(mark: str) -> str:
     """The one with these words in it."""
     (found,) = (one for one in BLOCKS if mark in one)
@@ -146,11 +161,19 @@ def output_of(block: str, folder: Path) -> str:
 
 
 def test_the_settings_are_settings(tmp_path: Path) -> None:
-    (block,) = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+    (block,) = re.findall(r"```yaml\n(.*?)```", PAGES["engine/README.md"], re.DOTALL)
     (tmp_path / "config.yaml").write_text(block)
     config = PipelineConfig(config_file=tmp_path / "config.yaml")
     assert (config.max_workers, config.max_memory_gb, config.parallelism_level) == (4, 16, 2)
     assert config.template_parallelism("rag_pipeline") == 4
+
+
+def test_the_alerts_are_alerts(tmp_path: Path) -> None:
+    (block,) = re.findall(r"```yaml\n(.*?)```", PAGES["tools/README.md"], re.DOTALL)
+    (tmp_path / "alerts.yaml").write_text(block)
+    rules = read_rules(tmp_path / "alerts.yaml")
+    told = [(rule.when, rule.after, bool(rule.webhook)) for rule in rules.alerts]
+    assert told == [("failed", 0, True), ("stuck", 1800, False), ("slow", 14400, False)]
 
 
 def test_every_command_is_documented() -> None:

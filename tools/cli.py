@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import asking, checking, keeping, knowledge, models, searching
+from . import alerts, asking, carrying, checking, keeping, knowledge, models, searching
 from .audit import commands as auditing
 from .group import Commands
 from .options import common, executing, one_run, pipeline_option, pipeline_source, settings_option
@@ -290,6 +290,8 @@ for _command in (
     *knowledge.COMMANDS,
     *checking.COMMANDS,
     *keeping.COMMANDS,
+    *carrying.COMMANDS,
+    *alerts.COMMANDS,
     *auditing.COMMANDS,
     *replaying.COMMANDS,
     *models.COMMANDS,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..events.stub import RunArchived
 
 
-def _age(_: click.Context, __: click.Parameter, value: str) -> float:
+def age(_: click.Context, __: click.Parameter, value: str) -> float:
     """A time such as 30d, in seconds. Raises BadParameter."""
     found = span(value)
     if found is None:
@@ -57,7 +57,7 @@ def backup(file: str, log: str | None, as_json: bool) -> None:
 @click.command(short_help="Move old finished runs to another log.")
 @click.option(
     "--older-than",
-    callback=_age,
+    callback=age,
     required=True,
     metavar="AGE",
     help="Only runs that ended so long ago: 30d, 12h, 90s.",
@@ -122,7 +122,7 @@ def archive(
 @click.command(short_help="Remove what nothing names, and free the file's space.")
 @click.option(
     "--grace",
-    callback=_age,
+    callback=age,
     default="1d",
     show_default=True,
     metavar="AGE",

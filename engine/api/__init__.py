@@ -19,6 +19,7 @@ from semantica.pipeline.engine.failure import ErrorRecovery, FailureHandler, Fal
 from semantica.pipeline.engine.findings import ValidationResult
 from semantica.pipeline.engine.model import Pipeline, PipelineStep
 from semantica.pipeline.engine.result import ExecutionResult, PipelineFuture
+from semantica.pipeline.engine.secrecy import Secret
 from semantica.pipeline.engine.steps.registry import step
 from semantica.pipeline.events.definition import RetryPolicy, RetryStrategy
 from semantica.pipeline.events.errors import (
@@ -43,6 +44,7 @@ from semantica.pipeline.events.errors import (
     RunConflict,
     RunFailed,
     RunNotFound,
+    SecretNotFound,
     SerializationError,
     SignalTimeout,
     UnencodableValue,
@@ -67,6 +69,7 @@ if TYPE_CHECKING:
     from semantica.pipeline.engine.steps.knowledge.graph import KnowledgeGraph
     from semantica.pipeline.engine.steps.vectors.searching import search
     from semantica.pipeline.engine.steps.vectors.store import Hit
+    from semantica.pipeline.engine.subscribing import Projection, Record, Subscription, subscribe
     from semantica.pipeline.engine.templates import PipelineTemplate, PipelineTemplateManager
     from semantica.pipeline.engine.validator import PipelineValidator
 
@@ -80,6 +83,10 @@ _LATER = {
     "PipelineValidator": "validator",
     "ResourceAllocation": "holdings",
     "ResourceScheduler": "resources",
+    "Projection": "subscribing",
+    "Record": "subscribing",
+    "Subscription": "subscribing",
+    "subscribe": "subscribing",
     "KnowledgeGraph": "steps.knowledge.graph",
     "Hit": "steps.vectors.store",
     "search": "steps.vectors.searching",
@@ -136,7 +143,13 @@ __all__ = [
     # handlers
     "AttemptCancelled",
     "Context",
+    "Secret",
     "step",
+    # following the log
+    "Projection",
+    "Record",
+    "Subscription",
+    "subscribe",
     # what steps have stored
     "Hit",
     "KnowledgeGraph",
@@ -164,6 +177,7 @@ __all__ = [
     "RunConflict",
     "RunFailed",
     "RunNotFound",
+    "SecretNotFound",
     "SerializationError",
     "SignalTimeout",
     "UnencodableValue",

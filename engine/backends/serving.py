@@ -19,6 +19,7 @@ from ..clock import SystemClock
 from ..context import AttemptCancelled, Context
 from ..core.commands import Command
 from ..model import Given
+from ..secrecy import StarredLogger
 from .child import Channel
 from .messages import (
     Asked,
@@ -55,7 +56,8 @@ class RemoteContext(Context):
     @property
     def log(self) -> Any:
         """A logger whose messages appear where the engine's do."""
-        return _forwarding_logger(self.say)
+        forwarding = _forwarding_logger(self.say)
+        return StarredLogger(forwarding, self.secrets) if self.secrets else forwarding
 
 
 def _forwarding_logger(say: Callable[[Any], None]) -> Any:

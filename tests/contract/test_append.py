@@ -260,3 +260,18 @@ def test_the_runs_that_are_steps_of_others_can_be_left_out(store: Store) -> None
     assert [row.run_id for row in store.runs(roots=True)] == ["r"]
     store.rebuild()
     assert [row.run_id for row in store.runs(roots=True)] == ["r"]
+
+
+def test_adopted_batches_are_recorded_all_or_none(store: Store) -> None:
+    store.append([opening("there")])
+    before = [*store.read_all()]
+    with pytest.raises(AppendRefused, match="run/there"):
+        store.adopt([[opening("a")], [opening("b"), opening("there")]])
+    assert [*store.read_all()] == before and [row.run_id for row in store.runs()] == ["there"]
+    with pytest.raises(IllegalTransition):
+        store.adopt([[opening("a")], [batch("b", 0, p.PipelinePaused())]])
+    assert [*store.read_all()] == before and store.run("a") is None
+    store.adopt(iter([[opening("a")], [batch("a", 3, completed("a")), opening("b")]]))
+    assert {row.run_id for row in store.runs()} == {"there", "a", "b"}
+    head = store.head("run/a")
+    assert head is not None and head.version == 4

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 
 import pytest
 
 from semantica.pipeline import ExecutionEngine, Pipeline, PipelineStep
-from semantica.pipeline.engine import loop as loops
 from semantica.pipeline.engine.clock import SystemClock
-from semantica.pipeline.engine.loop import Loop
-from semantica.pipeline.engine.mailbox import Mailbox
+from semantica.pipeline.engine.gathering import MAX_SECONDS, PASS_BY, Gathering
+from semantica.pipeline.engine.mailbox import Mailbox, Message
 from semantica.pipeline.events.memory import MemoryStore
 
 PATIENCE = 30.0
@@ -47,30 +45,46 @@ def test_a_closed_box_is_not_waited_for_and_still_ends() -> None:
     assert not box.post(nothing)
 
 
-def test_who_waits_in_vain_passes_by_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    loop, asked = Loop(MemoryStore(), SystemClock()), list[float]()
-    monkeypatch.setattr(loop, "owners", {"e": Busy()})
-    monkeypatch.setattr(loop._mailbox, "fill", lambda *given: bool(asked.append(given[2])))
-    loop._commit_seconds = 0.002
-    for _ in range(2 * (loops.PASS_BY + 1)):
-        loop._gather([nothing])
-    assert asked == [0.002, 0.002]
-    loop._gather([nothing] * 4)
-    assert len(asked) == 2, "all that are in flight have come"
+class Asked(Mailbox):
+    """A box that nothing comes into in time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[float] = []
+
+    def fill(self, messages: list[Message], wanted: int, patience: float) -> bool:
+        self.waits.append(patience)
+        return False
 
 
-class Busy:
-    """An owner with four attempts in flight."""
+class Clock(SystemClock):
+    """A clock that is set by hand."""
 
-    class busy:
-        total: Callable[[], int] = staticmethod(lambda: 4)
+    time = 0
+
+    def monotonic(self) -> int:
+        return self.time
+
+
+@pytest.mark.parametrize(("commit", "wait"), [(0.002, 0.002), (60.0, MAX_SECONDS)])
+def test_who_waits_in_vain_passes_by_for_a_while(commit: float, wait: float) -> None:
+    box, clock = Asked(), Clock()
+    gathering = Gathering(box, clock)
+    gathering.in_flight = 4
+    with gathering.commit():
+        clock.time += int(commit * 1e9)
+    for _ in range(2 * (PASS_BY + 1)):
+        gathering.gather([nothing])
+    assert box.waits == [wait, wait]
+    gathering.gather([nothing] * 4)
+    assert len(box.waits) == 2, "all that are in flight have come"
 
 
 def test_the_events_of_attempts_that_end_together_are_one_commit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Four workers begin together, and take the same time."""
-    monkeypatch.setattr(loops, "MAX_GATHER", PATIENCE)
+    monkeypatch.setattr("semantica.pipeline.engine.gathering.MAX_SECONDS", PATIENCE)
     commits = list[int]()
 
     class Slow(MemoryStore):
@@ -87,4 +101,5 @@ def test_the_events_of_attempts_that_end_together_are_one_commit(
     ]
     with ExecutionEngine(Slow(), max_workers=4) as engine:
         engine.execute_pipeline(Pipeline("together", steps)).raise_for_status()
+        assert engine._open().loop.gathering.in_flight == 0
     assert commits.count(8) > 4, f"four ends and four starts, nine times at best: {commits}"

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from ...engine.builder import PipelineBuilder
 from ...engine.execution import ExecutionEngine
 from ...engine.model import Pipeline, PipelineStep
@@ -55,9 +57,13 @@ def fanned(n: int) -> Pipeline:
 def _executed(pipeline: Pipeline, durability: Any, executor: Any = "thread") -> Measured:
     """What a run takes from its submission to its end, by step."""
     n = len(pipeline.steps)
-    with ExecutionEngine(LOG, max_workers=4, durability=durability, executor=executor) as engine:
+    options = {"max_workers": 4, "durability": durability, "executor": executor}
+    with ExecutionEngine(LOG, **options) as engine:
         engine.execute_pipeline(chained(4), 0).raise_for_status()
-        before, empty = _peak(), _size()
+    empty = _size()
+    with ExecutionEngine(LOG, **options) as engine:
+        engine.execute_pipeline(chained(4), 0).raise_for_status()
+        before = _peak()
         begun, cpu = time.perf_counter(), time.process_time()
         engine.execute_pipeline(pipeline, 0).raise_for_status()
         took, cpu = time.perf_counter() - begun, time.process_time() - cpu
@@ -75,6 +81,11 @@ def _peak() -> float:
     """Bytes that were resident at most; getrusage(2) counts in KiB, on macOS in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return float(peak if sys.platform == "darwin" else peak * 1024)
+
+
+def _resident() -> int:
+    """Bytes that are resident now."""
+    return int(psutil.Process().memory_info().rss)
 
 
 def _size() -> int:
@@ -112,13 +123,18 @@ def items(n: int) -> Measured:
 def replay(path: str) -> Measured:
     """All events of a run into its state."""
     store = SqliteStore(path)
-    before = _peak()
+    before = _resident()
+    run = load_run(store, "history", snapshots=False, until=0)
+    defined = _resident()
+    del run
     begun = time.perf_counter()
     run = load_run(store, "history", snapshots=False)
     took = time.perf_counter() - begun
+    after, steps = _resident(), run.state.completed
     return {
         "us": took / run.state.version * 1e6,
-        "memory": (_peak() - before) / run.state.completed,
+        "memory": (after - before) / steps,
+        "state": (after - defined) / steps,
     }
 
 

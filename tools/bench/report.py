@@ -58,8 +58,8 @@ def _targets(results: Results) -> Iterator[str]:
 
 
 def _figures(results: Results, groups: Mapping[str, Group]) -> Iterator[str]:
-    yield "| workload | | median | least to most | above the floor | |"
-    yield "|---|---|---:|---:|---:|---:|"
+    yield "| workload | | median | least to most | above the floor | CPU | |"
+    yield "|---|---|---:|---:|---:|---:|---:|"
     for name, sides in results.figures.items():
         title = groups[name].title
         floor = results.median(f"{name}/floor/us")
@@ -69,10 +69,11 @@ def _figures(results: Results, groups: Mapping[str, Group]) -> Iterator[str]:
             above = time_of(median - floor) if floor is not None and side != "floor" else ""
             spread = f"{time_of(min(found))} to {time_of(max(found))}"
             rate = f"{1e6 / median:,.0f}/s" if median < 100_000 else ""
-            yield f"| {title} | {side} | {time_of(median)} | {spread} | {above} | {rate} |"
+            cpu = time_of(statistics.median(figures["cpu"])) if "cpu" in figures else ""
+            yield f"| {title} | {side} | {time_of(median)} | {spread} | {above} | {cpu} | {rate} |"
             title = ""
     for side, reason in results.absent.items():
-        yield f"| | {side} | absent | {reason} | | |"
+        yield f"| | {side} | absent | {reason} | | | |"
 
 
 def time_of(microseconds: float) -> str:

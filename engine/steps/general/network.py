@@ -140,6 +140,8 @@ async def network_step(
     filled = _headers(context, method, headers, media_type)
     added = revealed("network_step", "parameter", params)
     secrets = secrets_in((*headers.values(), *params.values()))
+    for secret in secrets:
+        context.conceal(secret)  # also in what is answered
     call = _Call(f"{method} {url}", max_bytes, secrets)
     try:
         async with asyncio.timeout(request_timeout), _client() as client:

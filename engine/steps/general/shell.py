@@ -128,6 +128,8 @@ def shell(
         "PIPELINE_IDEMPOTENCY_KEY": context.idempotency_key,
         **revealed("shell", "variable", env),
     }
+    for secret in secrets_in(env.values()):
+        context.conceal(secret)  # also in what the program writes
     cwd = None if cwd is None else os.path.expanduser(cwd)  # noqa: PTH111 (text stays text)
     _find(words[0], cwd, given.get("PATH"))
     sent = to_bytes("shell", data)[0] if send_data else b""

@@ -101,13 +101,16 @@ def test_much_passes_both_ways(run: Any) -> None:
 
 def test_folder_and_environment(run: Any, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setenv("SHELL_TEST_KEY", "s3cret")
-    (tmp_path / "tool").write_text('#!/bin/sh\necho "$PWD $KEY $PIPELINE_IDEMPOTENCY_KEY"\n')
+    (tmp_path / "tool").write_text(
+        '#!/bin/sh\necho "$KEY" > key; echo "$PWD $PIPELINE_IDEMPOTENCY_KEY"\n'
+    )
     (tmp_path / "tool").chmod(0o755)
     options = {"cwd": str(tmp_path), "env": {"KEY": "<env:SHELL_TEST_KEY env:SHELL_TEST_KEY"}}
     result = run(["./tool"], **options)
     folder, *rest = result.output.split()
     assert folder == str(tmp_path.resolve())
-    assert rest == ["<env:SHELL_TEST_KEY", "s3cret", f"{result.run_id}/tool"]
+    assert rest == [f"{result.run_id}/tool"]
+    assert (tmp_path / "key").read_text() == "<env:SHELL_TEST_KEY s3cret\n"
 
 
 @pytest.mark.parametrize(

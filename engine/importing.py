@@ -1,0 +1,193 @@
+"""Taking runs from a file into a log: all of it is checked before anything is written."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+
+import msgspec
+
+from ..events.definition import PipelineDefinition
+from ..events.directory import RunRow, advance, concerns, stream_of
+from ..events.envelope import GENESIS, Envelope, NewEvent, follows
+from ..events.errors import AppendRefused, LogError
+from ..events.pipeline import PipelineSubmitted
+from ..events.retention import again
+from ..events.store import Batch, Store
+from ..events.upcasters import to_event
+from ..events.verify import artifacts_of
+from ..projections.run import Run
+from .carried import CarriedFile, CarriedRun, has_pickle
+
+_PAGE = 500
+"""Events that are handed to the log at once; those of a run, and of the steps of it that are runs,
+are recorded in one transaction all the same: nobody sees half a run, and recovers it."""
+
+
+class Imported(msgspec.Struct, frozen=True):
+    """What a file of runs has brought: those that were new here, or went on in the file;
+    ``already``: those that were here as they are in it."""
+
+    path: str
+    runs: int
+    already: int
+    events: int
+    artifacts: int
+
+
+def import_runs(store: Store, path: Path, *, allow_pickle: bool, now: int) -> Imported:
+    """See :meth:`ExecutionEngine.import_runs`; ``now`` is the present, ns, UTC."""
+    path = path.expanduser()
+    with closing(CarriedFile(path)) as file:
+        there = _Check(store, file, allow_pickle, now).all()
+        new = [run.events - there[run.run] for run in file.runs if there[run.run] < run.events]
+        if new:
+            for digest in file.artifacts:
+                store.artifacts.put(file.artifact(digest))
+            with closing(file.events()) as events:
+                for family in _families(file.runs):
+                    _adopt(store, family, events, there)
+    already = len(there) - len(new)
+    return Imported(str(path), len(new), already, sum(new), len(file.artifacts) if new else 0)
+
+
+def _families(runs: Iterable[CarriedRun]) -> Iterator[list[CarriedRun]]:
+    """Each run with those that are steps of it, and of those."""
+    family = list[CarriedRun]()
+    for run in runs:
+        if family and run.parent not in {one.run for one in family}:
+            yield family
+            family = []
+        family.append(run)
+    if family:
+        yield family
+
+
+def _adopt(
+    store: Store, family: list[CarriedRun], events: Iterator[Envelope], there: dict[str, int]
+) -> None:
+    """Take what is new of these runs, which come next in ``events``, or nothing of it."""
+    new = (
+        again(envelope)
+        for run in family
+        for envelope in islice(events, run.events)
+        if envelope.version > there[run.run]
+    )
+    if all(there[run.run] >= run.events for run in family):
+        deque(new, maxlen=0)  # passed over
+        return
+    try:
+        store.adopt(_pages(new))
+    except AppendRefused as error:
+        raise LogError(
+            f"{error}; somebody else has written meanwhile. The runs before it in the file have "
+            "been imported; import it again"
+        ) from error
+
+
+def _pages(batches: Iterator[Batch]) -> Iterator[list[Batch]]:
+    while page := list(islice(batches, _PAGE)):
+        yield page
+
+
+class _Check:
+    """The check of a file against itself, the law, and the log that it is to go into."""
+
+    def __init__(self, store: Store, file: CarriedFile, allow_pickle: bool, now: int) -> None:
+        self._store, self._file, self._now = store, file, now
+        self._allow_pickle = allow_pickle
+        self._there = dict[str, int]()
+        """How many events of each run are in the log."""
+        self._named = set[str]()
+
+    def all(self) -> dict[str, int]:
+        """Check everything; returns how many events of each run the log has already.
+
+        Raises:
+            LogCorrupt: The file is damaged.
+            LogError: It holds what the log cannot take.
+        """
+        events = self._file.events()
+        for run in self._file.runs:
+            self._run(run, islice(events, run.events))
+        if next(events, None) is not None:
+            raise self._file.damaged("it has events of no run")
+        artifacts = set(self._file.artifacts)
+        for digest in sorted(self._named - artifacts):
+            raise self._file.damaged(f"artifact {digest} is missing")
+        for digest in self._file.artifacts:
+            self._refuse_pickle(self._file.artifact(digest), f"artifact {digest}")
+        return self._there
+
+    def _run(self, run: CarriedRun, events: Iterator[Envelope]) -> None:
+        stream = stream_of(run.run)
+        head = self._store.head(stream)
+        if head is None and self._store.archived(run.run):
+            raise LogError(f"run {run.run} was archived from {self._store.location}; it cannot "
+                           "come back under its id")  # fmt: skip
+        common = min(head.version if head else 0, run.events)
+        version, previous = 0, GENESIS
+        folded: Run | None = None
+        row: RunRow | None = None
+        for e in events:
+            version += 1
+            place = f"event {version} of run {run.run}"
+            if (e.stream, e.version) != (stream, version):
+                raise self._file.damaged(f"{place} is missing")
+            if not follows(previous, e):
+                raise self._file.damaged(f"{place} has another content than its digest says")
+            if version == common and not self._is_here(e):
+                raise self._clash(run)
+            previous = e.digest
+            try:
+                event = to_event(e)
+                if folded is None:
+                    folded = self._begun(run.run, event)
+                folded.apply(event, version=version, at=e.at, epoch=e.epoch)
+                if concerns(e.type):
+                    row = advance(row, stream, e.at, e.epoch, NewEvent(e.type, e.schema, e.payload))
+            except Exception as error:  # what somebody made up may stumble over anything
+                raise self._file.damaged(f"{place}: {error}") from error
+            self._refuse_pickle(e.payload, place)
+            if b'"artifact":"' in e.payload:
+                self._named.update(artifacts_of(event))
+        told = (row.name, row.status, row.parent, version, previous.hex()) if row else None
+        if told != (run.name, run.status, run.parent, run.events, run.digest):
+            raise self._file.damaged(f"run {run.run} is not as the file's manifest says")
+        if 0 < common < run.events and self._goes_on(run.run):
+            raise LogError(f"run {run.run} goes on in {self._store.location} just now")
+        self._there[run.run] = head.version if head else 0
+
+    def _begun(self, run_id: str, event: object) -> Run:
+        if not isinstance(event, PipelineSubmitted):
+            raise self._file.damaged(f"run {run_id} does not begin with its submission")
+        body = event.definition
+        text = bytes(body.inline) if body.artifact is None else self._file.artifact(body.artifact)
+        try:
+            return Run(run_id, msgspec.json.decode(text, type=PipelineDefinition))
+        except msgspec.MsgspecError as error:
+            raise self._file.damaged(f"the definition of run {run_id}: {error}") from error
+
+    def _is_here(self, e: Envelope) -> bool:
+        here = next(self._store.read(e.stream, e.version - 1), None)
+        return here is not None and here.digest == e.digest
+
+    def _clash(self, run: CarriedRun) -> LogError:
+        return LogError(
+            f"{self._store.location} has another history of run {run.run} ({run.name}) than "
+            f"{self._file.path}; nothing was imported"
+        )
+
+    def _goes_on(self, run_id: str) -> bool:
+        row = self._store.run(run_id)
+        return bool(row and row.owner and self._store.alive(row.owner, self._now))
+
+    def _refuse_pickle(self, text: bytes, place: str) -> None:
+        if not self._allow_pickle and has_pickle(text):
+            raise LogError(
+                f"{self._file.path}: {place} holds a pickle, and reading one back runs code of "
+                "whoever wrote it; if you trust the file, allow it (--allow-pickle)"
+            )

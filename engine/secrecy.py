@@ -1,0 +1,150 @@
+"""What a step may know and nobody may record."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from ..events.artifacts import Artifacts
+from ..events.codec import Value, encode
+from ..events.errors import SecretNotFound, UnencodableValue
+from ..events.values import ErrorInfo
+
+STARS = "***"
+SHORTEST = 4
+"""Characters of a text that is concealed; a shorter one is in every other word."""
+
+
+class Secret(msgspec.Struct, frozen=True):
+    """A configuration value that is in the environment: its name is recorded, and the handler is
+    called with what is there when the step runs.
+
+    Args:
+        name: The environment variable.
+    """
+
+    name: str
+
+    def reveal(self) -> str:
+        """The text itself. Raises SecretNotFound if the environment has none."""
+        found = os.environ.get(self.name)
+        if found is None:
+            raise SecretNotFound(f"the environment has no {self.name}, which a step needs")
+        return found
+
+
+class Secrets:
+    """The secrets of an attempt: texts have stars for them, and values with one are refused."""
+
+    def __init__(self) -> None:
+        self._spelt: tuple[str, ...] = ()
+        self._lock = threading.Lock()
+
+    def __bool__(self) -> bool:
+        return bool(self._spelt)
+
+    def add(self, text: str) -> None:
+        """One more, as it is, and as Python and JSON write it."""
+        if len(text) < SHORTEST:
+            return
+        ways = {text, repr(text)[1:-1], msgspec.json.encode(text).decode()[1:-1], *text.split("\n")}
+        with self._lock:
+            known = {*self._spelt, *(way for way in ways if len(way) >= SHORTEST)}
+            self._spelt = tuple(sorted(known, key=len, reverse=True))
+
+    def revealed(self, value: Any) -> Any:
+        """A configuration value with what its secrets stand for. Raises SecretNotFound."""
+        if isinstance(value, Secret):
+            text = value.reveal()
+            self.add(text)
+            return text
+        kind = type(value)
+        if kind is dict:
+            made: Any = {key: self.revealed(one) for key, one in value.items()}
+            changed = any(made[key] is not one for key, one in value.items())
+        elif kind is list or kind is tuple:
+            made = kind(map(self.revealed, value))
+            changed = any(a is not b for a, b in zip(made, value, strict=True))
+        else:
+            return value
+        return made if changed else value
+
+    def starred(self, text: str) -> str:
+        """A text that may be recorded."""
+        for one in self._spelt:
+            text = text.replace(one, STARS)
+        return text
+
+    def of_error(self, error: ErrorInfo) -> ErrorInfo:
+        """An error that may be recorded."""
+        if not self:
+            return error
+        return replace(
+            error,
+            message=self.starred(error.message),
+            traceback=error.traceback and self.starred(error.traceback),
+            causes=tuple(map(self.starred, error.causes)),
+        )
+
+    def encode(self, value: Any, artifacts: Artifacts, *, allow_pickle: bool) -> Value:
+        """As the codec does. Raises UnencodableValue if there is a secret in it; or a pickle, in
+        which nobody would see one."""
+        if not self:
+            return encode(value, artifacts, allow_pickle=allow_pickle)
+        guarded = _Guarded(artifacts, self)
+        recorded = encode(value, guarded, allow_pickle=False)
+        self.refuse(bytes(recorded.inline) if recorded.artifact is None else b"")
+        return recorded
+
+    def refuse(self, data: bytes) -> None:
+        """Raise UnencodableValue for what has a secret in it."""
+        if any(one.encode("utf-8", "surrogatepass") in data for one in self._spelt):
+            raise UnencodableValue(
+                "a value holds a secret of the step's configuration, which must not be recorded; "
+                "return, or save, something without it"
+            )
+
+
+class _Guarded:
+    """Artifacts that take no secret."""
+
+    def __init__(self, artifacts: Artifacts, secrets: Secrets) -> None:
+        self._artifacts, self._secrets = artifacts, secrets
+
+    @property
+    def trusted(self) -> bool:
+        return self._artifacts.trusted
+
+    def put(self, data: bytes) -> str:
+        self._secrets.refuse(data)
+        return self._artifacts.put(data)
+
+    def get(self, digest: str) -> bytes:
+        return self._artifacts.get(digest)
+
+
+class StarredLogger:
+    """A logger whose messages have stars for secrets."""
+
+    def __init__(self, logger: Any, secrets: Secrets) -> None:
+        self._logger, self._secrets = logger, secrets
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._logger, name)
+
+        def say(*words: Any, **values: Any) -> Any:
+            told = method(
+                *map(self._plain, words), **{k: self._plain(v) for k, v in values.items()}
+            )
+            return StarredLogger(told, self._secrets) if name in ("bind", "new", "unbind") else told
+
+        return say
+
+    def _plain(self, value: Any) -> Any:
+        if value is None or isinstance(value, int | float | BaseException):
+            return value
+        return self._secrets.starred(value if isinstance(value, str) else str(value))
