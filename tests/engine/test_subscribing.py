@@ -138,7 +138,8 @@ def test_killed_again_and_again_it_misses_nothing(tmp_path: Path) -> None:
         while not lived or lived[-1] < until:
             lived.append(int(process.stdout.readline()))
         process.kill()
-        lived += map(int, process.communicate(timeout=20)[0].split())
+        lived += map(int, process.stdout.read().split())  # not communicate(): lines are buffered
+        process.wait()
         assert lived == list(range(lived[0], lived[0] + len(lived))), "in order, without gaps"
         assert not seen or lived[0] <= seen[-1] + 1, "nothing was left out"
         seen += lived

@@ -11,7 +11,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any
 
@@ -38,10 +39,21 @@ ACTIONS = (*COMMANDS, "resume", "recover", "signal", "fork")
 
 
 class Acting:
-    """Acts on the runs of a log."""
+    """Acts on the runs of a log.
 
-    def __init__(self, log: Log) -> None:
+    Args:
+        paths: Folders where the modules of handlers are found, too.
+
+    Raises:
+        BadInput: One of them is no folder.
+    """
+
+    def __init__(self, log: Log, paths: Sequence[str] = ()) -> None:
         self._log = log
+        for path in paths:
+            if not Path(path).is_dir():
+                raise BadInput(f"--path: {path} is not a folder")
+        self._paths = [f"--path={Path(path).absolute()}" for path in paths]
 
     def act(self, row: RunRow, action: str, told: Mapping[str, Any]) -> dict[str, Any]:
         """Do what the page asks for.
@@ -96,7 +108,8 @@ class Acting:
         self, run_id: str, begun: Callable[[], RunRow | None], command: str, *options: str
     ) -> RunRow:
         """Start the command line and wait until what it is to do has begun."""
-        words = [command, f"--log={self._log.store.location}", "--json", *options, "--", run_id]
+        log = f"--log={self._log.store.location}"
+        words = [command, log, "--json", *self._paths, *options, "--", run_id]
         with TemporaryFile() as complaints:
             try:
                 process = subprocess.Popen(

@@ -9,7 +9,7 @@ import sys
 
 import click
 
-from ..options import common
+from ..options import common, path_option
 from ..terminal import BadInput, print_json
 
 PORT = 8765
@@ -22,11 +22,15 @@ _NAMES = ("localhost", "127.0.0.1", "[::1]")
 @click.option("--host", default="127.0.0.1", metavar="ADDRESS", show_default=True,
               help="An address of this machine that no other one reaches.")  # fmt: skip
 @click.option("--read-only", is_flag=True, help="Change nothing: no pausing, no forks.")
+@path_option
 @common
-def ui(port: int, host: str, read_only: bool, log: str | None, as_json: bool) -> None:
+def ui(
+    port: int, host: str, read_only: bool, paths: tuple[str, ...], log: str | None, as_json: bool
+) -> None:
     """Serve a page that shows the log: runs as they go on, each with its graph, its attempts over
     time and its events, at any moment of its history. Runs are paused, resumed, stopped, cancelled,
-    signalled, compared and forked from it.
+    signalled, compared and forked from it. What goes on from it, though no process holds it, is
+    executed by one of its own, which finds handlers where the run came from, and with --path.
 
     The address that is printed has the token in it without which nothing is told. From another
     machine, use a tunnel: ssh -L 8765:localhost:8765 this-machine. Ctrl-C ends it; runs go on.
@@ -46,10 +50,12 @@ def ui(port: int, host: str, read_only: bool, log: str | None, as_json: bool) ->
         raise PipelineError(
             f"the window needs {error.name}; pip install 'semantica-pipeline[ui]'"
         ) from error
+    from .acting import Acting
     from .server import application
 
     check_loopback(host)
     with opened(log) as opened_log, listening(host, port) as listener:
+        acting = Acting(opened_log, paths)
         port, token = listener.getsockname()[1], secrets.token_urlsafe(24)
         named = f"[{host}]" if ":" in host else host
         address = f"http://{named}:{port}/#token={token}"
@@ -58,7 +64,7 @@ def ui(port: int, host: str, read_only: bool, log: str | None, as_json: bool) ->
         else:
             click.echo(f"{opened_log.store.location}\n{address}")
         hosts = [f"{name}:{port}" for name in {*_NAMES, named}]
-        app = application(opened_log, hosts=hosts, token=token, read_only=read_only)
+        app = application(opened_log, acting, hosts=hosts, token=token, read_only=read_only)
         config = uvicorn.Config(
             app,
             log_level="warning",

@@ -104,7 +104,7 @@ class Guard:
         if headers.get("content-type", "").partition(";")[0].strip() != "application/json":
             return refused(415, "what is to be changed must be told as JSON")
         length = headers.get("content-length", "")
-        if not length.isdigit():
+        if not (length.isascii() and length.isdigit()):
             return refused(411, "the length of the request is not told")
         if int(length) > LARGEST:
             return refused(413, f"the request has more than {LARGEST:,} bytes")

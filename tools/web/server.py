@@ -43,17 +43,19 @@ PAGE = 500
 Answer = Callable[[Request], Any]
 
 
-def application(log: Log, *, hosts: list[str], token: str, read_only: bool) -> Starlette:
+def application(
+    log: Log, acting: Acting, *, hosts: list[str], token: str, read_only: bool
+) -> Starlette:
     """The window on a log.
 
     Args:
+        acting: What it does to runs.
         hosts: Its names, with the port, as a browser says them.
         token: What a request must know.
         read_only: It changes nothing.
     """
     reading = Reading(log.store, machine_name())
     changes = Changes(reading)
-    acting = Acting(log)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+import sys
 import time
 
 import pytest
@@ -57,3 +58,34 @@ def test_a_run_whose_process_has_died_goes_on_in_one_of_its_own(window):
         while log.store.run("lost").status is not PipelineStatus.COMPLETED:
             assert time.monotonic() < deadline
             time.sleep(0.02)
+
+
+PROGRAM = """
+from handlers_of_mine import count
+from semantica.pipeline import ExecutionEngine, PipelineBuilder
+
+pipeline = PipelineBuilder("mine").add_step("count", "count", handler=count).build()
+with ExecutionEngine("log.db") as engine:
+    engine.execute_pipeline(pipeline, run_id="mine")
+"""
+
+
+def test_handlers_of_a_program_are_found_in_the_folders_that_are_named(window, tmp_path):
+    """Of a run that a program began it is not recorded where the program's modules lie."""
+    folder = tmp_path / "program"
+    folder.mkdir()
+    (folder / "handlers_of_mine.py").write_text("def count(data=None):\n    return 3\n")
+    (folder / "program.py").write_text(PROGRAM)
+    subprocess.run([sys.executable, folder / "program.py"], cwd=tmp_path, check=True, timeout=60)
+    with opened(str(window.log)) as log:
+        row = log.store.run("mine")
+        told = {"steps": ["count"]}
+        with pytest.raises(Refused, match="handlers_of_mine"):
+            Acting(log).act(row, "fork", told)
+        forked = Acting(log, [str(folder)]).act(row, "fork", told)["run"]
+        deadline = time.monotonic() + 60
+        while log.store.run(forked).status is not PipelineStatus.COMPLETED:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        with pytest.raises(BadInput, match="is not a folder"):
+            Acting(log, [str(tmp_path / "nowhere")])

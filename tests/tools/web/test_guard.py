@@ -12,6 +12,7 @@ from tools.recorded import Here, restored
 
 from semantica.pipeline.tools.drawing.style import STATES
 from semantica.pipeline.tools.finding import opened
+from semantica.pipeline.tools.web.acting import Acting
 from semantica.pipeline.tools.web.command import check_loopback, listening
 from semantica.pipeline.tools.web.server import STATIC, application
 
@@ -28,7 +29,8 @@ def window(tmp_path: Path) -> Iterator[MakeClient]:
     with opened(str(tmp_path / "log.db")) as log:
 
         def make(*, read_only: bool = False) -> TestClient:
-            app = application(log, hosts=[HOST], token=TOKEN, read_only=read_only)
+            acting = Acting(log)
+            app = application(log, acting, hosts=[HOST], token=TOKEN, read_only=read_only)
             return TestClient(app, base_url=f"http://{HOST}")
 
         yield make
@@ -101,6 +103,8 @@ def test_a_change_must_be_json_of_a_known_size(window):
     typed = {**KEY, "Content-Type": "application/json"}
     assert client.post("/api/act", headers=typed, content=b"x" * (2**20 + 1)).status_code == 413
     assert client.post("/api/act", headers=typed, content=iter([body])).status_code == 411
+    superscript = {**typed, "Content-Length": b"\xb2"}  # a digit to some, a number to nobody
+    assert client.post("/api/act", headers=superscript, content=body).status_code == 411
     for wrong in (
         b"[1]",
         b"{",
