@@ -112,6 +112,8 @@ def explained(path: str) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise explain(path, error) from error
+    except UnicodeDecodeError as error:  # of SQLite's own message, which repeats damaged names
+        raise explain(path, sqlite3.DatabaseError(f"could not decode to UTF-8: {error}")) from error
 
 
 def explain(path: str, error: sqlite3.Error) -> LogError:

@@ -8,6 +8,7 @@ import functools
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
@@ -29,6 +30,7 @@ from semantica.pipeline import (
     step,
 )
 from semantica.pipeline.engine import binding
+from semantica.pipeline.engine.secrecy import Secrets
 from semantica.pipeline.engine.steps import registry
 
 if TYPE_CHECKING:
@@ -308,8 +310,9 @@ def test_validation_and_the_call_never_disagree(
     handler = function(parts, takes_any)
     one = PipelineStep("s", "t", config={key: f"own {key}" for key in keys}, handler=handler)
     errors = PipelineValidator().validate_pipeline(Pipeline("p", [one])).errors
+    context = SimpleNamespace(secrets=Secrets())
     try:
-        got = binding.call(handler, step=one, data="the data", context="the context")
+        got = binding.call(handler, step=one, data="the data", context=context)
     except TypeError:
         assert errors
         return
@@ -318,7 +321,7 @@ def test_validation_and_the_call_never_disagree(
     for key in keys:
         assert f"own {key}" in (got.get(key), rest.get(key)), "nothing is dropped in silence"
     assert got.get("step", one) is one
-    assert got.get("context", "the context") == "the context"
+    assert got.get("context", context) is context
     if "data" not in keys:
         assert got.get("data", "the data") == "the data"
 

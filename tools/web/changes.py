@@ -85,6 +85,7 @@ class Changes:
     def _begin(self) -> list[Document]:
         """What goes on as somebody begins to listen."""
         self._position = self._reading.store.position()
+        self._lost = self._reading.losses()
         return self._lines([row.run_id for row in self._reading.going()[:FOLLOWED]])
 
     def _look(self) -> list[Document]:

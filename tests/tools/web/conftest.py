@@ -16,6 +16,8 @@ import pytest
 
 FLOWS = """
 import time
+from pathlib import Path
+
 from semantica.pipeline import PipelineBuilder
 
 def number(data=None, context=None):
@@ -29,8 +31,9 @@ def review(data=None, context=None):
 def broken(data=None):
     raise ValueError("<b>no</b> good")
 
-def slow(data=None):
-    time.sleep(0.3)
+def gated(data=None):
+    while not (Path(__file__).parent / "go").exists():
+        time.sleep(0.02)
 
 reviewed = (
     PipelineBuilder("reviewed")
@@ -41,11 +44,12 @@ reviewed = (
 )
 failing = PipelineBuilder("failing").add_step("bad", "broken", handler=broken).build()
 
-def lasting():
-    builder = PipelineBuilder("lasting")
-    for i in range(5):
-        builder.add_step(f"s{i}", "slow", handler=slow)
-    return builder
+gate = (
+    PipelineBuilder("gate")
+    .add_step("first", "gated", handler=gated)
+    .add_step("second", "gated", handler=gated)
+    .build()
+)
 
 def hostile():
     builder = PipelineBuilder("<img src=x onerror=alert(1)>")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
-from tools.recorded import restored
+from tools.recorded import Here, restored
 
 from semantica.pipeline.tools.drawing.style import STATES
 from semantica.pipeline.tools.finding import opened
-from semantica.pipeline.tools.web.command import check_loopback
+from semantica.pipeline.tools.web.command import check_loopback, listening
 from semantica.pipeline.tools.web.server import STATIC, application
 
 HOST = "127.0.0.1:8765"
@@ -182,6 +183,18 @@ def test_wrong_questions_are_answered_in_a_line(window, path):
 def test_only_this_machine(host):
     with pytest.raises(Exception, match=r"for this machine only .* ssh -L"):
         check_loopback(host)
+
+
+def test_a_window_that_cannot_open_says_why(tmp_path, monkeypatch):
+    restored("completed", tmp_path / "log.db").close()
+    here = Here(tmp_path / "log.db")
+    with listening("127.0.0.1", 0) as taken:
+        port = str(taken.getsockname()[1])
+        assert f"port {port}: Address already in use; choose" in here.error("ui", "--port", port)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    assert (
+        here.error("ui") == "error: the window needs uvicorn; pip install 'semantica-pipeline[ui]'"
+    )
 
 
 def test_states_have_the_colours_of_drawings():

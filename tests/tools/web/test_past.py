@@ -6,17 +6,21 @@ import random
 from pathlib import Path
 
 import pytest
+from contract.runs import batch, completed, opening
 from tools.recorded import NAMES, restored
 from tools.web.large import many_runs, wide_run
 
 from semantica.pipeline.events.errors import RunNotFound
 from semantica.pipeline.events.machines import StepStatus
+from semantica.pipeline.events.pipeline import PipelineCompleted
 from semantica.pipeline.events.sqlite import SqliteStore
 from semantica.pipeline.projections.catchup import load_run
 from semantica.pipeline.projections.graph import Graph
+from semantica.pipeline.projections.run import Run
 from semantica.pipeline.projections.timeline import timeline
 from semantica.pipeline.tools.web import past as past_module
 from semantica.pipeline.tools.web.bundles import bundles
+from semantica.pipeline.tools.web.documents import graph_of
 from semantica.pipeline.tools.web.past import Past
 from semantica.pipeline.tools.web.reading import Reading
 
@@ -95,6 +99,17 @@ def test_what_happens_is_told_and_what_a_slider_marks_is_bounded(large):
     store.close()
 
 
+def test_a_clock_that_was_set_back_does_not_disorder_the_moments(tmp_path):
+    store = SqliteStore(tmp_path / "log.db")
+    store.append([opening("r", at=50), batch("r", 3, completed("a"), at=20)])
+    store.append([batch("r", 4, PipelineCompleted((4,)), at=70)])
+    reading = Reading(store, "here")
+    times = [reading.moment("r", version)["at"] for version in range(1, 6)]
+    assert times == sorted(times)
+    assert [reading.moment_at("r", at / 1e6)["version"] for at in (1, 20, 60, 70)] == [1, 1, 4, 5]
+    store.close()
+
+
 def test_deep_and_manifold_graphs_stay_small(large):
     store = SqliteStore(large)
     definition = load_run(store, "wide").graph.definition
@@ -106,6 +121,9 @@ def test_deep_and_manifold_graphs_stay_small(large):
     boxes = bundles(Graph(type(definition)("deep", deep)))
     assert len(boxes) <= 30 * 11
     assert sorted(i for box in boxes for i in box) == list(range(3000))
+    drawn = graph_of(Run("r", type(definition)("deep", deep)))
+    assert all(a != b for a, b in drawn["ends"]), "no box follows itself"
+    assert len(drawn["ends"]) == len(drawn["edges"])
     few = bundles(Graph(type(definition)("few", deep[:250])))
     assert few == [[i] for i in range(250)]
     store.close()

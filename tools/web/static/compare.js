@@ -36,9 +36,10 @@ export class Compare {
 
   build(found, planA, stateA, planB, stateB) {
     this.sides = [[planA, stateA], [planB, stateB]].map(([plan, state]) => this.side(plan, state));
+    const phone = matchMedia("(max-width: 820px)");
     this.rows = found.steps;
     this.first = found.first;
-    this.list = new List({ label: "Steps of both", height: 32, columns: 5, make: row, show: (element, i) => this.show(element, this.rows[i]) });
+    this.list = new List({ label: "Steps of both", height: () => (phone.matches ? 50 : 32), columns: 5, make: row, show: (element, i) => this.show(element, this.rows[i]) });
     const differing = found.steps.filter((one) => one.changes.length);
     const only = h("input", { type: "checkbox", onchange: () => { this.rows = only.checked ? differing : found.steps; this.list.resize(this.rows.length); } });
     const verdict = h("div", { class: "notice" }, found.same ? "They came to the same." : found.first ? h("span", {}, "They first differ at ", h("strong", { class: "name" }, found.first), `; in all, ${differing.length === 1 ? "1 step differs" : `${count(differing.length)} steps differ`}.`) : "They differ as runs.", found.run.map((change) => h("span", { class: "soft" }, change)));
