@@ -27,6 +27,7 @@ TRIES = 3
 @click.command()
 @click.option("--short", is_flag=True, help="Seconds instead of minutes, and compare with guards.")
 @click.option("--only", multiple=True, metavar="GROUP", help=f"One of {', '.join(FULL)}.")
+@click.option("--rounds", type=click.IntRange(1), help="Fewer than are usual.")
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Write the figures there.")
 @click.option("--load", type=click.Path(path_type=Path), help="Figures of an earlier run.")
 @click.option(
@@ -37,6 +38,7 @@ TRIES = 3
 def main(
     short: bool,
     only: tuple[str, ...],
+    rounds: int | None,
     file: Path | None,
     load: Path | None,
     folder: Path | None,
@@ -48,7 +50,11 @@ def main(
     for name in only:
         if name not in groups:
             raise click.UsageError(f"no group {name!r}{nearest(name, list(groups))}")
-    chosen = {name: group for name, group in groups.items() if not only or name in only}
+    chosen = {
+        name: msgspec.structs.replace(group, rounds=min(group.rounds, rounds or group.rounds))
+        for name, group in groups.items()
+        if not only or name in only
+    }
     faults: list[str] = []
     if load is not None:
         results = msgspec.json.decode(load.read_bytes(), type=Results)

@@ -24,6 +24,6 @@ def main(workloads: Mapping[str, Callable[..., Measured]]) -> None:
 def start(module: str, name: str, **options: Any) -> subprocess.Popen[str]:
     """Another workload of this interpreter, in the same folder."""
     place = f"{__name__.rpartition('.')[0]}.{module}"
-    return subprocess.Popen(
-        [sys.executable, "-m", place, name, json.dumps(options)], stdout=subprocess.PIPE, text=True
-    )
+    command = [sys.executable, "-m", place, name, json.dumps(options)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)

@@ -7,6 +7,7 @@ of a log. Workers: ``ThreadPoolExecutor``. Reading: ``sqlite3`` and msgspec.
 from __future__ import annotations
 
 import sqlite3
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -126,18 +127,19 @@ def race(module: str, writers: int, each: int) -> Measured:
     while sum(1 for _ in Path().glob("ready-*")) < writers:
         time.sleep(0.01)
     begun = time.perf_counter()
-    Path("go").touch()
     for one in others:
-        if one.wait():
-            raise RuntimeError("a writer failed")
+        assert one.stdin is not None  # as start() makes it
+        one.stdin.close()
+    failed = [one for one in others if one.wait()]
+    if failed:
+        raise RuntimeError(f"{len(failed)} of {writers} writers failed")
     return {"us": (time.perf_counter() - begun) / (writers * each) * 1e6}
 
 
 def wait_for_go(number: int) -> None:
     """Say that this writer is there, and wait for all the others."""
     Path(f"ready-{number}").touch()
-    while not Path("go").exists():
-        time.sleep(0.001)
+    sys.stdin.read()
 
 
 def _append(each: int, number: int) -> Measured:
