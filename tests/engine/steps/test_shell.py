@@ -234,7 +234,10 @@ def test_a_program_has_no_children_that_it_did_not_start(run: Any) -> None:
 
 def test_no_thread_and_no_descriptor_is_left(run: Any) -> None:
     run(["true"])
-    before = len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
+    descriptors, threads = len(list(Path("/proc/self/fd").iterdir())), set(threading.enumerate())
     for _ in range(3):
         run(["true"])
-    assert (len(list(Path("/proc/self/fd").iterdir())), threading.active_count()) <= before
+    for thread in set(threading.enumerate()) - threads:
+        thread.join(30)  # it may be about to end
+        assert not thread.is_alive(), thread
+    assert len(list(Path("/proc/self/fd").iterdir())) <= descriptors
