@@ -130,16 +130,14 @@ def test_killed_again_and_again_it_misses_nothing(tmp_path: Path) -> None:
     for life in range(3):
         store.append([batch("r", 3 + 40 * life, *(StepProgressed("a", 1, n) for n in range(40)))])
         until = 43 + 40 * life - (5 if life < 2 else 0)
-        process = subprocess.Popen(
-            [sys.executable, "-c", CONSUMER, log], stdout=subprocess.PIPE, text=True
-        )
-        assert process.stdout is not None
         lived = []
-        while not lived or lived[-1] < until:
-            lived.append(int(process.stdout.readline()))
-        process.kill()
-        lived += map(int, process.stdout.read().split())  # not communicate(): lines are buffered
-        process.wait()
+        command = [sys.executable, "-c", CONSUMER, log]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            while not lived or lived[-1] < until:
+                lived.append(int(process.stdout.readline()))
+            process.kill()
+            lived += map(int, process.stdout)  # not communicate(): lines are buffered
         assert lived == list(range(lived[0], lived[0] + len(lived))), "in order, without gaps"
         assert not seen or lived[0] <= seen[-1] + 1, "nothing was left out"
         seen += lived

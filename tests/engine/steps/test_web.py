@@ -244,11 +244,12 @@ def test_what_is_no_document(site: str, context: Any) -> None:
 def test_an_address_that_cannot_be_read_costs_itself_alone(
     path: str, reason: str, site: str, context: Any
 ) -> None:
-    limits: dict[str, Any] = {"max_bytes": 1_000_000, "url_timeout": 0.5}
+    patience = 0.5 if path in ("slow", "silent") else 20.0
+    limits: dict[str, Any] = {"max_bytes": 1_000_000, "url_timeout": patience}
     sources = [f"{site}/{path}", f"{site}/page"]
     started = time.monotonic()
     corpus = ingest(None, context, source=sources, **limits)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
     bad, good = corpus.documents
     assert (bad.error or "").startswith(f"cannot fetch {site}/{path}: ")
     with pytest.raises(DocumentError, match=reason):
