@@ -25,18 +25,25 @@ def register(
     its type gives way: wholly, if nothing is held of it."""
     gpu = kind is r.ResourceType.GPU
     devices = devices_of(draft.state, resource_id, size, indices, over_own=True) if gpu else ()
-    record(draft, r.ResourceRegistered(resource_id, kind, size, indices=devices))
-    _give_way(draft, kind)
+    _hard(draft, r.ResourceRegistered(resource_id, kind, size, indices=devices))
 
 
-def _give_way(draft: Draft, kind: r.ResourceType) -> None:
+def _hard(draft: Draft, event: r.ResourceRegistered) -> None:
+    """Record a hard resource, after the machine's own has given way: at no moment is a device
+    in two of them."""
+    if event.resource != str(event.type):
+        _give_way(draft, event.type, event.indices)
+    record(draft, event)
+
+
+def _give_way(draft: Draft, kind: r.ResourceType, devices: tuple[int, ...]) -> None:
     own = draft.state.resources.get(str(kind))
     if own is None or not own.soft or own.type is not kind:
         return
     if not own.held:
         draft.record(r.ResourceRemoved(str(kind)))
     elif kind is r.ResourceType.GPU:
-        others = _indices(draft.state, str(kind))
+        others = _indices(draft.state, str(kind)).union(devices)
         rest = tuple(index for index in own.indices if index not in others)
         record(draft, r.ResourceRegistered(str(kind), kind, float(len(rest)), True, rest))
 
@@ -116,9 +123,7 @@ def move(draft: Draft, state: PoolState, owner: str, *, alone: bool) -> None:
         here = draft.state.resources.get(name)
         if here is None or not resource.soft or (here.soft and here.capacity < resource.capacity):
             there = (name, resource.type, resource.capacity, resource.soft, resource.indices)
-            record(draft, r.ResourceRegistered(*there))
-            if not resource.soft:
-                _give_way(draft, resource.type)
+            (record if resource.soft else _hard)(draft, r.ResourceRegistered(*there))
     for key, kept in state.reservations.items():
         draft.record(r.ResourceReserved(kept.resource, key, kept.amount, kept.holder))
     for step_type, limit in state.limits.items():

@@ -6,6 +6,7 @@ import pytest
 from table import Table
 
 from semantica.pipeline.engine import stock
+from semantica.pipeline.engine.pool import Draft
 from semantica.pipeline.events import resource as r
 from semantica.pipeline.events.errors import PipelineError, ResourceUnavailable
 
@@ -55,6 +56,20 @@ def test_a_lost_device_is_nobody_elses_while_it_is_held() -> None:
     table.release(both)
     table.register("g3", 1.0)
     assert table.pool.state.resources["g3"].indices == (1,)
+
+
+def test_at_no_moment_two_resources_have_the_same_device() -> None:
+    """The machine's own gives way before another takes its devices."""
+    table = Table()
+    table.do(lambda d: stock.make_room(d, "gpu", r.ResourceType.GPU, 2.0))
+    table.do(lambda d: stock.make_room(d, "g1", r.ResourceType.GPU, 0.5))
+
+    def grow(draft: Draft) -> list[str]:
+        stock.resize(draft, "g1", 2.0)
+        return [type(event).__name__ for event in draft.events]
+
+    assert table.do(grow) == ["ResourceRemoved", "ResourceRegistered"]
+    assert table.pool.state.resources["g1"].indices == (2, 0)
 
 
 def test_resizing_keeps_the_devices_that_were_named() -> None:
