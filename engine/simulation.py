@@ -99,7 +99,8 @@ class SimulatedEngine(ExecutionEngine):
 
         Args:
             hanging: Names of steps whose handlers do not return: while only these execute, time
-                is leapt over as well, so that their timeouts come.
+                is leapt over as well, so that their timeouts come. (Also to an attempt that would
+                return, but not at once.)
 
         Raises:
             SimulatedCrash: The process was killed on the way.
