@@ -197,6 +197,7 @@ def _input(attempt: Attempt) -> Any:
 def _completed(
     attempt: Attempt, result: Any, duration: float, cpu: float | None
 ) -> Complete | None:
+    told = False
     while True:
         try:
             output = attempt.context.secrets.encode(
@@ -206,6 +207,9 @@ def _completed(
             # The work is done: keep it in memory until the disk takes it.
             if not error.transient:
                 raise
+            if not told:
+                attempt.context.log.warning("done, and waits to be recorded", error=str(error))
+                told = True
             if attempt.closing.wait(RETRY_WRITE):
                 return None
             continue

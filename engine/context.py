@@ -200,7 +200,7 @@ class Context:
             return decode(saved, self.artifacts, allow_pickle=self.allow_pickle)
         recorded = self.secrets.encode(value, self.artifacts, allow_pickle=self.allow_pickle)
         self.heartbeat()
-        self.journal.checkpoint(key, recorded)
+        self.journal.checkpoint(self.secrets.name(key), recorded)
         self.checkpoints[key] = recorded
         return value
 
@@ -322,7 +322,7 @@ class Context:
         else:
             self._take_wait_key(key)
             place = f"{key!r}: "
-        wait = place + what
+        wait = self.secrets.name(place + what)
         if wait in self.waits:
             return self.waits[wait]
         for before in self.waits:

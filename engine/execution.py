@@ -34,7 +34,7 @@ from .submission import actor, checked_id, new_id, submitted
 from .supply import Supply, follow
 
 if TYPE_CHECKING:
-    from ..events.sqlite import Durability
+    from ..events.store import Durability
     from .parallelism import ParallelismManager
     from .resources import ResourceScheduler
 

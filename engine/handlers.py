@@ -150,8 +150,9 @@ def _lost(handler: Handler | str, *, in_process: bool) -> Iterator[_Problem]:
     elif reference is None:
         yield (
             "unrecoverable_handler",
-            "the handler is a lambda, a closure or a method, so another process cannot recover "
-            "the run unless it is given the pipeline again; define it with def in a module",
+            "the handler is a lambda, a closure or a method, so a process that recovers the run "
+            "must build the pipeline again, as the command line does from the file it is in; "
+            "define it with def in a module",
         )
     elif reference.startswith("__main__:"):
         yield (

@@ -13,18 +13,15 @@ import threading
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from ..events.arguments import shown
 from ..events.errors import LogError, LogUnavailable
 from ..events.memory import MemoryStore
-from ..events.store import Store
+from ..events.store import Durability, Store, check_durability
 from .clock import Clock, SystemClock
 from .live import Owner
 from .loop import Loop
 from .requests import Unfinished
-
-if TYPE_CHECKING:
-    from ..events.sqlite import Durability
 
 DEFAULT_FOLDER = ".semantica"
 DEFAULT_LOG = f"{DEFAULT_FOLDER}/pipeline.db"
@@ -68,8 +65,14 @@ def open_log(
 
     Raises:
         LogError: The log cannot be used, or is open in this process with another durability.
+        TypeError, ValueError: What is given is no log, or no durability.
     """
+    check_durability(durability)
     if not isinstance(log, (str, os.PathLike)) and log is not None:
+        if not hasattr(log, "append") or not hasattr(log, "location"):
+            raise TypeError(
+                f"log={shown(log)} is no log: give a path, 'sqlite:///path', ':memory:' or a store"
+            )
         return _share(f"object {id(log)}", lambda: log, clock)
     text = os.fspath(log) if log is not None else os.environ.get("PIPELINE_LOG") or DEFAULT_LOG
     if text == ":memory:":

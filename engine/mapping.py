@@ -201,7 +201,7 @@ class _Work:
             one = str(key(item)) if key is not None else self._digest(item)
             seen[one] += 1
             again = f"#{seen[one]}" if seen[one] > 1 else ""
-            keys.append(f"{name}/{one}{again}")
+            keys.append(self._context.secrets.name(f"{name}/{one}{again}"))
         return keys
 
     def _digest(self, item: Any) -> str:

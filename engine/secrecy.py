@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
+from base64 import b64encode
+from collections.abc import Iterator
+from traceback import format_exception
 from typing import Any
 
 import msgspec
@@ -17,6 +21,8 @@ from ..events.values import ErrorInfo
 STARS = "***"
 SHORTEST = 4
 """Characters of a text that is concealed; a shorter one is in every other word."""
+SHORTEST_BASE64 = 8
+"""The same of Base64, in which most of a long value looks like chance."""
 
 
 class Secret(msgspec.Struct, frozen=True):
@@ -48,12 +54,14 @@ class Secrets:
         return bool(self._spelt)
 
     def add(self, text: str) -> None:
-        """One more, as it is, and as Python and JSON write it."""
+        """One more, as it is, as Python and JSON write it, and as the codec writes bytes."""
         if len(text) < SHORTEST:
             return
         ways = {text, repr(text)[1:-1], msgspec.json.encode(text).decode()[1:-1], *text.split("\n")}
+        ways = {way for way in ways if len(way) >= SHORTEST}
+        coded = {one for way in ways for one in _in_base64(way) if len(one) >= SHORTEST_BASE64}
         with self._lock:
-            known = {*self._spelt, *(way for way in ways if len(way) >= SHORTEST)}
+            known = {*self._spelt, *ways, *coded}
             self._spelt = tuple(sorted(known, key=len, reverse=True))
 
     def revealed(self, value: Any) -> Any:
@@ -77,6 +85,16 @@ class Secrets:
         """A text that may be recorded."""
         for one in self._spelt:
             text = text.replace(one, STARS)
+        return text
+
+    def name(self, text: str) -> str:
+        """A name that a handler gives to what is recorded. Raises UnencodableValue if there is a
+        secret in it: stars would make several names one."""
+        if self.starred(text) != text:
+            raise UnencodableValue(
+                f"{self.starred(text)!r}, the name of a checkpoint, a wait or an item, holds a "
+                "secret of the step's configuration, which must not be recorded; name it without"
+            )
         return text
 
     def of_error(self, error: ErrorInfo) -> ErrorInfo:
@@ -109,6 +127,15 @@ class Secrets:
             )
 
 
+def _in_base64(text: str) -> Iterator[str]:
+    """What of a text stands in the Base64 of any bytes around it: it begins at the first, second or
+    third of three bytes, and characters that others have a part in are left out."""
+    data = text.encode("utf-8", "surrogatepass")
+    for before, shared in ((0, 0), (1, 2), (2, 3)):
+        whole = (before + len(data)) * 8 // 6
+        yield b64encode(bytes(before) + data).decode()[shared:whole]
+
+
 class _Guarded:
     """Artifacts that take no secret."""
 
@@ -134,9 +161,12 @@ class StarredLogger:
         self._logger, self._secrets = logger, secrets
 
     def __getattr__(self, name: str) -> Any:
-        method = getattr(self._logger, name)
+        method = getattr(self._logger, "error" if name == "exception" else name)
 
         def say(*words: Any, **values: Any) -> Any:
+            error = _error_of(values.pop("exc_info", name == "exception"))
+            if error is not None:
+                values["exception"] = "".join(format_exception(error)).rstrip()
             told = method(
                 *map(self._plain, words), **{k: self._plain(v) for k, v in values.items()}
             )
@@ -145,6 +175,14 @@ class StarredLogger:
         return say
 
     def _plain(self, value: Any) -> Any:
-        if value is None or isinstance(value, int | float | BaseException):
+        if value is None or isinstance(value, int | float):
             return value
         return self._secrets.starred(value if isinstance(value, str) else str(value))
+
+
+def _error_of(told: Any) -> BaseException | None:
+    """What ``exc_info`` means: an exception, what ``sys.exc_info()`` gives, or to ask that."""
+    if isinstance(told, BaseException) or not told:
+        return told or None
+    error = (told if isinstance(told, tuple) else sys.exc_info())[1]
+    return error if isinstance(error, BaseException) else None

@@ -15,11 +15,11 @@ from .envelope import GENESIS, Envelope, NewEvent, chain
 from .errors import AppendRefused
 from .machines import PipelineStatus
 from .memory import in_turn
-from .sqlite_connection import Connection, Durability, beside
+from .sqlite_connection import Connection, beside
 from .sqlite_file import LifeLock
 from .sqlite_rows import ENVELOPE, ROW, to_envelope, to_row, write_row
 from .sqlite_subscriptions import SqliteSubscriptions
-from .store import Backup, Batch, InboxItem, Member, Snapshot
+from .store import Backup, Batch, Durability, InboxItem, Member, Snapshot, check_durability
 
 if TYPE_CHECKING:
     from .verify import Inspection
@@ -48,8 +48,7 @@ class SqliteStore:
         durability: Durability = "full",
         busy_timeout: float = BUSY_TIMEOUT,
     ) -> None:
-        if durability not in ("full", "normal", "off"):
-            raise ValueError(f"durability must be 'full', 'normal' or 'off', not {durability!r}")
+        check_durability(durability)
         self.path = Path(path).resolve()
         self.location = str(self.path)
         self.durability = durability

@@ -8,14 +8,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Literal
 
 from .errors import LogError, LogTooNew, LogUnavailable
 from .sqlite_file import APPLICATION_ID, FileLock, check_owner, explained, prepare
-
-Durability = Literal["full", "normal", "off"]
-"""What an acknowledged event survives. ``full``: power loss. ``normal``: a killed process; power
-loss may take the newest events, never the file. ``off``: a killed process only."""
+from .store import Durability
 
 SCHEMA = 7
 """The schema that this version works with: as many migrations have been applied."""
@@ -50,8 +46,8 @@ class Connection:
             self._commit_lock = FileLock(beside(path, "-lock"))
         except OSError as error:
             raise LogUnavailable(
-                f"cannot write beside {path}: {error.strerror}; mend the folder's permissions "
-                "or choose another --log"
+                f"cannot write beside {path}: {error.strerror}; mend the folder's permissions or "
+                "choose another --log (to read one from where nothing can be written, copy it)"
             ) from error
         try:
             self._connection = self._open(created)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 import msgspec
 
@@ -18,6 +18,16 @@ from .subscriptions import Subscriptions
 
 if TYPE_CHECKING:
     from .verify import Inspection
+
+Durability = Literal["full", "normal", "off"]
+"""What an acknowledged event survives. ``full``: power loss. ``normal``: a killed process; power
+loss may take the newest events, never the file. ``off``: a killed process only."""
+
+
+def check_durability(durability: str) -> None:
+    """Raise ValueError for what is none."""
+    if durability not in get_args(Durability):
+        raise ValueError(f"durability must be 'full', 'normal' or 'off', not {durability!r}")
 
 
 class Batch(msgspec.Struct, frozen=True):

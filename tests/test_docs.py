@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -54,7 +55,7 @@ def test_the_block_on_programs_does_what_it_says(tmp_path: Path) -> None:
 def test_the_block_on_processes_does_what_it_says(tmp_path: Path) -> None:
     script = tmp_path / "count.py"
     script.write_text(
-        f"""from semantica.pipeline import ExecutionEngine, PipelineBuilder\n{block("def count(")}
+        f"""from semantica.pipeline import ExecutionEngine\n{block("def count(")}
 if __name__ == "__main__":
     with ExecutionEngine("count.db") as engine:
         result = engine.execute_pipeline(pipeline.build("count"))
@@ -126,7 +127,7 @@ def test_the_block_on_secrets_does_what_it_says(
     monkeypatch.setenv("SOME_TOKEN", "token-4711")
     told = output_of(block("Secret("), tmp_path)
     assert told == "step 'fetch': ConnectionError: the server refuses ***\n"
-    assert b"4711" not in (tmp_path / "secrets.db").read_bytes()
+    assert b"token-4711" not in (tmp_path / "secrets.db").read_bytes()
 
 
 def block(mark: str) -> str:
@@ -174,6 +175,16 @@ def test_the_alerts_are_alerts(tmp_path: Path) -> None:
     rules = read_rules(tmp_path / "alerts.yaml")
     told = [(rule.when, rule.after, bool(rule.webhook)) for rule in rules.alerts]
     assert told == [("failed", 0, True), ("stuck", 1800, False), ("slow", 14400, False)]
+
+
+def test_the_pipeline_in_yaml_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (block,) = re.findall(r"```yaml\n(.*?)```", PAGES["README.md"], re.DOTALL)
+    (tmp_path / "words.yaml").write_text(block)
+    monkeypatch.setenv("PIPELINE_LOG", str(tmp_path / "pipeline.db"))
+    command = [sys.executable, "-m", "semantica.pipeline", "run", tmp_path / "words.yaml", "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["success"]
 
 
 def test_every_command_is_documented() -> None:

@@ -109,7 +109,7 @@ def run(
         return finish(opened_log, ended, as_json=as_json, output=output)
 
 
-@cli.command(short_help="Go on with runs whose process has died.")
+@cli.command(short_help="Go on with runs whose process has ended.")
 @one_run(required=False)
 @pipeline_option
 @executing
@@ -117,7 +117,7 @@ def run(
 def recover(
     run: str | None, target: str | None, log: str | None, as_json: bool, **engine: Any
 ) -> int:
-    """Go on with runs whose process has died.
+    """Go on with runs whose process has ended.
 
     Takes over RUN, or every unfinished run that nobody works on, and waits for their end. Completed
     steps are not executed again. Paused and stopped runs stay as they are: see resume.

@@ -248,6 +248,6 @@ def _lost(store: Store) -> Check:
     lost = unowned(store)
     if lost:
         names = ", ".join(row.run_id for row in lost[:3]) + (", ..." if len(lost) > 3 else "")
-        found = f"{len(lost)} lost, the process has died: {names}"
+        found = f"{len(lost)} lost, the process has ended: {names}"
         return Check("runs", "warn", found, f"go on with: {command('recover', log=store.location)}")
     return Check("runs", "ok", "every run that goes on is being executed")

@@ -35,7 +35,7 @@ from .show import show_result, write_output
 from .terminal import BadInput, clean, complain, silence
 
 if TYPE_CHECKING:
-    from ..events.sqlite import Durability
+    from ..events.store import Durability
 
 PATIENCE = 2.0
 """Seconds that another process gets to answer a command."""

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from ..engine.logs import DEFAULT_LOG, open_log
 from ..events.directory import RunRow
@@ -15,11 +15,8 @@ from ..events.errors import AmbiguousRun, ArchivedRun, RunNotFound, nearest
 from ..events.machines import PipelineStatus
 from ..events.memory import MemoryStore
 from ..events.retention import not_here
-from ..events.store import Member, Store
+from ..events.store import Durability, Member, Store
 from .terminal import BadInput
-
-if TYPE_CHECKING:
-    from ..events.sqlite import Durability
 
 ENOUGH = 8
 """Runs that an error message lists."""

@@ -165,7 +165,10 @@ def save_graph(run: str, output: str, log: str | None, *, as_json: bool) -> None
             "(--steps draws its steps)"
         )
     with opened(log) as opened_log:
-        built = graph_in(opened_log.store, run, None)
+        try:
+            built = graph_in(opened_log.store, run, None)
+        except BadInput as error:
+            raise BadInput(f"{error}; --steps draws its steps") from None
         built.graph.save(output)
         _show_saved(built, output, as_json)
 

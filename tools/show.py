@@ -90,7 +90,7 @@ def show_runs(store: Store, rows: Sequence[RunRow], as_json: bool) -> None:
         lines.append((row.run_id, status, submitted, took, name))
     print_table(("run", "status", "submitted", "took", "pipeline"), lines, right=(3,), status=1)
     if lost:
-        print(f"lost: the process has died; go on with: {command('recover', log=store.location)}")
+        print(f"lost: the process has ended; go on with: {command('recover', log=store.location)}")
 
 
 def _run_json(row: RunRow, member: Member | None) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -82,6 +83,20 @@ def test_far_too_many_workers_are_refused_wherever_they_are_configured(
     monkeypatch.setenv("PIPELINE_MAX_WORKERS", "2147483647")
     with pytest.raises(ConfigurationError, match=r"PIPELINE_MAX_WORKERS: .*<= 10000"):
         make()
+
+
+@pytest.mark.parametrize("log", [5, b"p.db", object()])
+def test_what_is_no_log_is_named(log: Any) -> None:
+    with pytest.raises(TypeError, match=r"is no log: give a path, 'sqlite:///path', ':memory:'"):
+        ExecutionEngine(log)
+
+
+@pytest.mark.parametrize("log", [":memory:", "p.db"])
+def test_a_durability_is_one(log: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="durability must be 'full', 'normal' or 'off', not 'max'"):
+        ExecutionEngine(log, durability="max")  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("make", [ParallelismManager, FailureHandler])

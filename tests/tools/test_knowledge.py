@@ -84,6 +84,7 @@ def test_what_cannot_be_shown_is_one_line(known: Any) -> None:
         ("no step of it has built one", "knowledge", "sums"),
         ("no/such/graph.svg: No such file", "graph", "lives", "--output", "no/such/graph.svg"),
         ("only a run of it has", "graph", "flows/flows.py:sums", "--output", "a.svg"),
+        ("--steps draws its steps", "graph", "sums", "--output", "a.svg"),
         ("other.db", "knowledge", "--log", "other.db"),
     ):
         assert said in known.error(*words)

@@ -43,7 +43,7 @@ def show(store: Store, row: RunRow, step: str | None, *, everything: bool, as_js
     _show_reasons(found.because)
     if row.status.active and holder(store, row) is None:
         go_on = command("recover", row.run_id, log=store.location)
-        print(f"  {paint('nobody executes it', 'yellow')}: its process has died; {go_on}")
+        print(f"  {paint('nobody executes it', 'yellow')}: its process has ended; {go_on}")
     if step is None:
         _show_history(found.history, everything)
     shown = found.steps if everything else found.steps[:MANY]

@@ -155,7 +155,7 @@ def test_keyboard_phone_and_a_large_log(window, look):
 
     seen.go("/run/wide")
     expect(page.locator(".panel .soft").first).to_have_text("3,002 steps in 5 groups")
-    expect(page.locator(".notice")).to_contain_text("its process has died")
+    expect(page.locator(".notice")).to_contain_text("its process has ended")
     assert seen.box("parse") == "parse \u00d7 1,000, 1000 completed"
     page.locator(".box").first.focus()
     page.keyboard.press("ArrowRight")

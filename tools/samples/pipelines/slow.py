@@ -1,9 +1,14 @@
-"""Forty steps that take their time, to kill and to recover.
+"""Forty steps that take their time, to kill and to recover; and two more for whoever says yes.
 
 Run it, kill its process with ``kill -9``, and have another one go on where it was::
 
     semantica-pipeline run tools/samples/pipelines/slow.py:pipeline
     semantica-pipeline recover
+
+``asking`` comes to a step that waits for a signal::
+
+    semantica-pipeline run tools/samples/pipelines/slow.py:asking
+    semantica-pipeline signal asking approve true
 """
 
 from __future__ import annotations
@@ -49,4 +54,15 @@ def build(seconds: float = SECONDS) -> Pipeline:
     return builder.add_step("collect", "collect", handler=collect, dependencies=names).build()
 
 
+def ask(data: int, context: Context) -> dict[str, Any]:
+    """Wait for somebody's answer, without a worker."""
+    return {"sum": data, "approved": context.wait_for("approve")}
+
+
 pipeline = build()
+asking = (
+    PipelineBuilder()
+    .add_step("slow", pipeline=build())
+    .add_step("ask", "ask", handler=ask)
+    .build("asking")
+)

@@ -197,7 +197,7 @@ export class Run {
       found.push(one);
     };
     if (state.error) add("failed", h("span", {}, state.error));
-    if (state.live && state.lost) add("failed", "Nobody executes this run: its process has died. Recover goes on with it.");
+    if (state.live && state.lost) add("failed", "Nobody executes this run: its process has ended. Recover goes on with it.");
     if (state.live && state.awaits.length && state.status === "running") add("suspended", `Waits for the signal ${state.awaits.join(", ")}.`);
     for (const warning of state.warnings.slice(0, 3)) add("waiting", warning);
     fill(this.notices, found);
