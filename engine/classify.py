@@ -84,6 +84,7 @@ _BY_TYPE = (
     (ConnectionError, Classification("network", MEDIUM, True)),
     ((InterruptedError, BlockingIOError), Classification("resource", LOW, True)),
     (
+        # NotImplementedError of a handler: no other attempt will find it written.
         (TypeError, AttributeError, NameError, ImportError, SyntaxError, NotImplementedError),
         Classification("programming", HIGH, False),
     ),

@@ -61,6 +61,7 @@ def _check(data: bytes) -> None:
     try:
         with ZipFile(BytesIO(data)) as archive:
             size = sum(entry.file_size for entry in archive.infolist())
+    # NotImplementedError: zipfile does not read this form of archive, which no Word writes.
     except (BadZipFile, NotImplementedError, ValueError) as error:
         raise DocumentError(f"it is damaged, or no DOCX: {error}") from error
     if size > MAX_UNPACKED:  # no entry unpacks to more than it declares

@@ -307,8 +307,8 @@ def survive(
         process = start(log, folder, trace, token)
         enough = chance.uniform(0.05, 0.85) * len(made)
         while (trace / aim).stat().st_size < enough and process.poll() is None:
-            time.sleep(0.0005)
-        time.sleep(chance.uniform(0, 0.002))
+            time.sleep(0.0005)  # a file that another process writes
+        time.sleep(chance.uniform(0, 0.002))  # the kill comes at any instruction
         rss = max(rss, peak(process.pid))
         if process.poll() is not None:
             process.communicate()
@@ -332,7 +332,7 @@ def nobody_left(token: str, patience: float = 5.0) -> None:
     until = time.monotonic() + patience
     while left := _processes(token):
         assert time.monotonic() < until, f"processes outlived the one that they work for: {left}"
-        time.sleep(0.01)
+        time.sleep(0.01)  # the kernel tells nobody when a stranger's child has ended
 
 
 def _processes(token: str) -> dict[str, str]:

@@ -53,7 +53,7 @@ def survive(folder: Path, shape: str, mode: str, kills: int, seed: int) -> Outco
     while killed < kills:
         process = start(log, shape, mode, trace)
         before = _executions(trace)
-        time.sleep(chance.uniform(0.15, 0.45))
+        time.sleep(chance.uniform(0.15, 0.45))  # the kill comes at any instruction
         while _executions(trace) < before + PROGRESS and process.poll() is None:
             time.sleep(0.005)  # a slow machine: three lives without progress would fail the run
         if process.poll() is not None:

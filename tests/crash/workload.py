@@ -24,7 +24,7 @@ def work(step: PipelineStep, data: Any, context: Context, trace: str, pause: flo
     descriptor = os.open(trace, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(descriptor, f"{step.name} {context.attempt}\n".encode())
     os.close(descriptor)
-    time.sleep(pause)
+    time.sleep(pause)  # the work itself: a kill finds it in flight
     context.metric("executions")
     return 1 + (sum(data.values()) if isinstance(data, dict) else data or 0)
 

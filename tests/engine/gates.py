@@ -85,7 +85,7 @@ def eventually(reached: Callable[[], bool], told: object = "") -> None:
     end = time.monotonic() + FAR
     while not reached():
         assert time.monotonic() < end, told
-        time.sleep(0.01)
+        time.sleep(0.01)  # of what has no event to wait for
 
 
 def until_status(engine: ExecutionEngine, run: str, status: str) -> None:

@@ -30,14 +30,14 @@ def work(step: PipelineStep, data: int, context: Context, trace: str) -> int:
     descriptor = os.open(trace, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(descriptor, line.encode())
     os.close(descriptor)
-    time.sleep(0.05)
+    time.sleep(0.05)  # the work itself: an owner is stopped amid it
     return data + 1
 
 
 def obedient(data: Any, context: Context) -> None:
     while not context.should_yield():
         context.raise_if_cancelled()
-        time.sleep(0.002)
+        time.sleep(0.002)  # as a handler does that asks now and then
     context.hand_back()
 
 
@@ -76,7 +76,7 @@ def obey(log: str, trace: str, runs: int) -> None:
             engine.execute_pipeline_async(endless(), run_id=f"{trace}{i}") for i in range(runs)
         ]
         while engine.get_status(f"{trace}{runs - 1}") != "running":
-            time.sleep(0.005)
+            time.sleep(0.005)  # before the test goes on, the last run has begun
         print("begins", flush=True)
         for future in futures:
             future.result()

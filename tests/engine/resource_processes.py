@@ -41,14 +41,14 @@ def _add(counter: str, amount: int) -> None:
 def work(data: Any, counter: str, amount: int) -> int:
     """A step that is counted while it runs."""
     with counted(counter, amount):
-        time.sleep(0.01)
+        time.sleep(0.01)  # the work itself: others meet it
     return amount
 
 
 def hang(data: Any, go_on: str) -> int:
     """A step that runs until a file is there."""
     while not Path(go_on).exists():
-        time.sleep(0.01)
+        time.sleep(0.01)  # a file that another process makes
     return 7
 
 

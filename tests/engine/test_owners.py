@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +21,6 @@ from semantica.pipeline.events.upcasters import to_event
 FAR = 30.0
 """Seconds that nothing here takes."""
 RUNS = 4
-
-
-@pytest.fixture
-def processes() -> Iterator[list[subprocess.Popen[str]]]:
-    started: list[subprocess.Popen[str]] = []
-    yield started
-    for process in started:
-        process.kill()
-        process.communicate()
 
 
 def start(mode: str, log: Path, trace: object, runs: int = RUNS) -> subprocess.Popen[str]:

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +30,6 @@ def clock() -> LeapingClock:
     return LeapingClock()
 
 
-@pytest.fixture
-def scripts() -> Iterator[list[subprocess.Popen[str]]]:
-    """Processes of the test; none outlives it."""
-    started: list[subprocess.Popen[str]] = []
-    yield started
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
 def script(call: str, *arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [
@@ -57,11 +46,11 @@ def script(call: str, *arguments: object) -> subprocess.Popen[str]:
 
 
 def die_suspended(
-    scripts: list[subprocess.Popen[str]], log: Path, folder: Path, seconds: float
+    processes: list[subprocess.Popen[str]], log: Path, folder: Path, seconds: float
 ) -> None:
     """A process that is killed while its run is suspended."""
     process = script("begin", log, folder, seconds)
-    scripts.append(process)
+    processes.append(process)
     assert process.stdout is not None
     line = process.stdout.readline()
     assert line == "suspended\n", process.communicate()[1] if process.poll() else line
@@ -201,11 +190,11 @@ def test_an_engine_closes_without_waiting_for_what_is_suspended(
 def test_an_alarm_outlives_its_process_and_rings_when_it_should(
     make_engine: MakeEngine,
     clock: LeapingClock,
-    scripts: list[subprocess.Popen[str]],
+    processes: list[subprocess.Popen[str]],
     log: Path,
     tmp_path: Path,
 ) -> None:
-    die_suspended(scripts, log, tmp_path, DAY)
+    die_suspended(processes, log, tmp_path, DAY)
     engine = make_engine(clock=clock)
     (future,) = engine.recover()
     until(lambda: engine.get_status("long") == "running")
@@ -223,11 +212,11 @@ def test_an_alarm_outlives_its_process_and_rings_when_it_should(
 def test_an_alarm_that_was_due_while_nobody_was_there_rings_at_once(
     make_engine: MakeEngine,
     clock: LeapingClock,
-    scripts: list[subprocess.Popen[str]],
+    processes: list[subprocess.Popen[str]],
     log: Path,
     tmp_path: Path,
 ) -> None:
-    die_suspended(scripts, log, tmp_path, DAY)
+    die_suspended(processes, log, tmp_path, DAY)
     clock.leap(7 * DAY)
     engine = make_engine(clock=clock)
     (future,) = engine.recover()
@@ -238,11 +227,11 @@ def test_an_alarm_that_was_due_while_nobody_was_there_rings_at_once(
 def test_a_signal_to_a_run_that_nobody_owns_waits_for_its_recovery(
     make_engine: MakeEngine,
     clock: LeapingClock,
-    scripts: list[subprocess.Popen[str]],
+    processes: list[subprocess.Popen[str]],
     log: Path,
     tmp_path: Path,
 ) -> None:
-    die_suspended(scripts, log, tmp_path, DAY)
+    die_suspended(processes, log, tmp_path, DAY)
     clock.leap(2 * DAY)
     sender = make_engine(clock=clock)
     assert sender.signal("long", "go", "kept")
@@ -274,13 +263,13 @@ def test_a_signal_that_an_owner_had_not_read_survives_a_halt(
 
 
 def test_a_signal_from_another_process_arrives_soon(
-    make_engine: MakeEngine, scripts: list[subprocess.Popen[str]], log: Path
+    make_engine: MakeEngine, processes: list[subprocess.Popen[str]], log: Path
 ) -> None:
     engine = make_engine()
     future = engine.execute_pipeline_async(one(heard))
     until_suspended(engine, future)
     process = script("send", log, future.run_id, "go")
-    scripts.append(process)
+    processes.append(process)
     assert process.stdout is not None
     assert process.stdout.readline() == "True\n", process.communicate()[1]
     sent = time.monotonic()
