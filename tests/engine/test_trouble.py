@@ -58,7 +58,7 @@ def test_a_full_disk_stops_the_work_loses_nothing_and_is_told(
             executed.append(step.name)
             if step.name == "s5":  # from now on nothing can be written
                 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
-            return "x" * BYTES
+            return step.name.ljust(BYTES)
 
         builder = PipelineBuilder()
         for i in range(10):
