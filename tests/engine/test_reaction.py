@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from making import MakeEngine
-from test_owners import FAR, processes, says, start  # noqa: F401
+from test_owners import FAR, says, start
 
 from semantica.pipeline import ExecutionEngine
 from semantica.pipeline.events.sqlite import SqliteStore
