@@ -83,7 +83,7 @@ def test_an_owner_does_at_once_what_another_process_asks(
     log: Path,
     make_engine: MakeEngine,
     inbox: Inbox,
-    processes: list[subprocess.Popen[str]],  # noqa: F811
+    processes: list[subprocess.Popen[str]],
     ask: Callable[[ExecutionEngine, Path, str, str], None],
 ) -> None:
     owner = start("obey", log, "run", 2 * ROUNDS)
