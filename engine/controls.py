@@ -17,6 +17,7 @@ from ..events.codec import encode
 from ..events.errors import AppendRefused, EngineClosed
 from ..events.machines import PipelineStatus
 from ..events.retention import Vacuumed
+from ..events.sealed_store import artifacts_of_run, require_key
 from ..events.stub import RunArchived
 from ..projections.catchup import load_run
 from ..projections.progress import Progress
@@ -46,7 +47,14 @@ class Controls(Queries):
 
     @abstractmethod
     def _prepared(
-        self, pipeline: Pipeline, data: Any, run_id: str | None, *, on_failure: str, **fields: Any
+        self,
+        pipeline: Pipeline,
+        data: Any,
+        run_id: str | None,
+        *,
+        on_failure: str,
+        encoding: str | None,
+        **fields: Any,
     ) -> Submission:
         """A run that is asked for; it has been validated."""
 
@@ -145,6 +153,7 @@ class Controls(Queries):
             **self._owner.given.get(run.state.name, {}),
             **(handlers_of(pipeline) if pipeline else {}),
         }
+        require_key(store, run.run_id, run.state.encoding)
         names = [from_step] if isinstance(from_step, str) else list(from_step)
         forked = fork(store, run, names, overrides or {}, given)
         submission = self._prepared(
@@ -156,6 +165,7 @@ class Controls(Queries):
             deadline=None,
             parallelism=run.state.parallelism,
             origin=beginning_of(store, run.stream).origin,
+            encoding=run.state.encoding,
         )
         event = replace(submission.event, data=run.state.data, forked_from=run.run_id)
         submission = replace(submission, event=event, reused=forked.reused)
@@ -255,8 +265,10 @@ class Controls(Queries):
         """
         if not isinstance(name, str) or not name.isprintable() or not name:
             raise ValueError(f"the name of a signal must be printable text, not {name!r}")
-        value = encode(payload, self._open().store.artifacts, allow_pickle=self.allow_pickle)
-        return self._control(pipeline_id, c.Signal(name, value))
+        row = self.find(pipeline_id, for_control=True)
+        artifacts = artifacts_of_run(self._open().store, row.stream)
+        value = encode(payload, artifacts, allow_pickle=self.allow_pickle)
+        return self._control(row.run_id, c.Signal(name, value))
 
     def _control(
         self, pipeline_id: str, command: c.Control, handlers: Mapping[str, Given] | None = None

@@ -12,8 +12,16 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ..events.arguments import flag, number, whole
-from ..events.errors import EngineClosed, LogError, PipelineError, PipelineValidationError
+from ..events.errors import (
+    EngineClosed,
+    LogError,
+    PipelineError,
+    PipelineValidationError,
+    RunConflict,
+)
 from ..events.pipeline import Origin
+from ..events.sealed_store import artifacts_under, keys_of
+from ..events.sealing import CLEAR, encoding_of
 from ..events.store import Store
 from . import process
 from .backends.workers import Workers
@@ -28,7 +36,7 @@ from .logs import SharedLoop, open_log, retire
 from .model import Pipeline, define, handlers_of, steps_within
 from .options import checked_origin, checked_scheduler, deadline_at, resolve
 from .ownership import ACTIVE
-from .requests import Submission, Unfinished
+from .requests import Submission, Unfinished, beginning_of
 from .result import ExecutionResult, PipelineFuture
 from .submission import actor, checked_id, new_id, submitted
 from .supply import Supply, follow
@@ -156,6 +164,7 @@ class ExecutionEngine(Controls):
         on_failure: OnFailure = "stop",
         deadline: float | datetime | None = None,
         origin: Origin | None = None,
+        encrypt: bool = False,
     ) -> ExecutionResult:
         """Execute a pipeline and wait for its end (also of a pause).
 
@@ -175,10 +184,15 @@ class ExecutionEngine(Controls):
             deadline: Seconds from now, or a moment with its time zone, at which an unfinished run
                 fails, whatever it does then, paused or not.
             origin: Where the pipeline can be loaded from again, for whoever recovers the run.
+            encrypt: Record nothing of the run in clear but names, times and states: not what it
+                is configured with, reads, gives or fails with. Its key lies beside the log, and
+                :meth:`erase` destroys it. Runs within it, and forks, have the same key.
 
         Raises:
             PipelineValidationError: The pipeline cannot be executed; nothing was recorded.
-            RunConflict: ``run_id`` exists with another definition or input.
+            RunConflict: ``run_id`` exists with another definition or input, or (``encrypt``)
+                is not encrypted.
+            MissingKey: The library for ``encrypt``, or the key of the run of this id, is not there.
             UnencodableValue: ``data`` cannot be recorded.
             TypeError, ValueError: Another argument is of a wrong type, or out of its range.
             LogError: The log cannot be used.
@@ -193,6 +207,7 @@ class ExecutionEngine(Controls):
             on_failure=on_failure,
             deadline=deadline,
             origin=origin,
+            encrypt=encrypt,
         )
         if not self._owner.backend.here:
             return future.result()
@@ -218,6 +233,7 @@ class ExecutionEngine(Controls):
         on_failure: OnFailure = "stop",
         deadline: float | datetime | None = None,
         origin: Origin | None = None,
+        encrypt: bool = False,
     ) -> PipelineFuture:
         """Begin a run; its future is for ``.result()`` and for ``await`` alike.
 
@@ -233,12 +249,33 @@ class ExecutionEngine(Controls):
             deadline=deadline_at(deadline, self._open().loop.clock.now()),
             parallelism=self._options.parallelism,
             origin=checked_origin(origin),
+            encoding=self._encoding(flag("encrypt", encrypt), run_id),
         )
         self._mention_unfinished(pipeline.name)
         return self._submit(submission, progress_callback)
 
+    def _encoding(self, encrypt: bool, run_id: str | None) -> str | None:
+        """How a run is recorded: as it was begun; None: encrypted with a key that is to be made."""
+        if encrypt:
+            self._catch_up()
+        store = self._open().store
+        row = store.run(run_id) if run_id is not None else None
+        if row is None:
+            return None if encrypt else CLEAR
+        begun = beginning_of(store, row.stream).encoding
+        if encrypt and begun == CLEAR:
+            raise RunConflict(f"run {run_id} exists and is not encrypted; choose another run_id")
+        return begun
+
     def _prepared(
-        self, pipeline: Pipeline, data: Any, run_id: str | None, *, on_failure: str, **fields: Any
+        self,
+        pipeline: Pipeline,
+        data: Any,
+        run_id: str | None,
+        *,
+        on_failure: str,
+        encoding: str | None,
+        **fields: Any,
     ) -> Submission:
         if on_failure not in get_args(OnFailure):
             listing = "'stop', 'continue' or 'rollback'"
@@ -246,20 +283,25 @@ class ExecutionEngine(Controls):
         warnings = self._validate(pipeline)
         definition = define(pipeline, allow_pickle=self.allow_pickle)
         answers = self.failure_handler.answers()
+        chosen = checked_id(run_id) if run_id is not None else new_id()
+        store = self._open().store
+        if encoding is None:
+            encoding = encoding_of(keys_of(store).create(chosen).id)
         event = submitted(
             definition,
             data,
-            self._open().store.artifacts,
+            artifacts_under(store, encoding),
             engine=self.id,
             on_failure=on_failure,
             retry=self.retry,
             answers=answers,
             allow_pickle=self.allow_pickle,
             warnings=warnings,
+            encoding=encoding,
             **fields,
         )
         return Submission(
-            run_id=checked_id(run_id) if run_id is not None else new_id(),
+            run_id=chosen,
             given=run_id is not None,
             event=event,
             definition=definition,

@@ -15,6 +15,7 @@ from ..events.codec import Value
 from ..events.definition import StepDefinition
 from ..events.errors import LogCorrupt
 from ..events.machines import PipelineStatus, StepStatus
+from ..events.sealing import CLEAR
 from ..events.upcasters import Event
 from ..projections.progress import progress
 from ..projections.run import Run
@@ -242,6 +243,8 @@ class LiveRun:
         """What the work of a step is known by, if its output may serve again."""
         definition = self.run.graph.definition.steps[i]
         if definition.cache is None or self.run.state.steps[i].fallback or self.run.state.undo:
+            return None
+        if self.run.state.encoding != CLEAR:  # it would tell that two runs did the same work
             return None
         from .caching import cache_key  # few steps are cached
 

@@ -16,7 +16,9 @@ from pathlib import Path
 
 from ..events.arguments import shown
 from ..events.errors import LogError, LogUnavailable
+from ..events.keys import KEYS_VARIABLE, FileKeys, Keys, MemoryKeys
 from ..events.memory import MemoryStore
+from ..events.sealed_store import SealedStore, sealing
 from ..events.store import Durability, Store, check_durability
 from .clock import Clock, SystemClock
 from .live import Owner
@@ -36,8 +38,8 @@ class SharedLoop:
 
     def __init__(self, key: str, store: Store, clock: Clock) -> None:
         self.key = key
-        self.store = store
-        self.loop = Loop(store, clock)
+        self.store = store if isinstance(store, SealedStore) else sealing(store, keys_for(store))
+        self.loop = Loop(self.store, clock)
         self.users = 0
         self.loop.start()
 
@@ -129,6 +131,17 @@ def place_of(log: str | os.PathLike[str] | None) -> Path | None:
     """
     text = os.fspath(log) if log is not None else os.environ.get("PIPELINE_LOG") or DEFAULT_LOG
     return None if text == ":memory:" else _path_of(text)
+
+
+def keys_for(store: Store) -> Keys:
+    """Where the keys of a log's runs are: in the folder that ``$PIPELINE_KEYS`` names, else in one
+    beside the log."""
+    path: Path | None = getattr(store, "path", None)
+    if path is None:
+        return MemoryKeys()
+    named = os.environ.get(KEYS_VARIABLE)
+    beside = path.with_name(f"{path.name}.keys")
+    return FileKeys(Path(named).expanduser().resolve() if named else beside)
 
 
 def _share(key: str, create: object, clock: Clock | None) -> SharedLoop:

@@ -25,6 +25,7 @@ from ..events.errors import (
     LogError,
     LogUnavailable,
 )
+from ..events.sealed_store import artifacts_under
 from ..events.store import Batch, Store
 from ..events.upcasters import Event, to_event, to_new
 from ..projections.catchup import save_snapshot, snapshot_due
@@ -238,7 +239,7 @@ class Loop:
             run_id=live.run.run_id,
             step=live.run.graph.name(i),
             attempt=step.attempt,
-            artifacts=self.store.artifacts,
+            artifacts=artifacts_under(self.store, live.run.state.encoding),
             clock=self.clock,
             report=partial(self.attempts.post_report, live.run.run_id, i, step.attempt),
             journal=LoopJournal(self, live, i, step.attempt),
@@ -282,7 +283,7 @@ class Loop:
                 epoch=live.epoch,
                 actor=actor,
                 at=self.now,
-                events=[to_new(event) for event in events],
+                events=[to_new(event, live.run.state.encoding) for event in events],
                 unit=live.root,
             )
             batches.append(batch)

@@ -33,6 +33,7 @@ def submitted(
     allow_pickle: bool,
     origin: Origin | None,
     warnings: list[str],
+    encoding: str,
 ) -> PipelineSubmitted:
     """The event; what is too large for it is an artifact, durable on return.
 
@@ -61,6 +62,7 @@ def submitted(
         allow_pickle=allow_pickle,
         origin=origin,
         warnings=tuple(map(str, warnings[:MAX_WARNINGS])),
+        encoding=encoding,
     )
 
 
@@ -91,6 +93,7 @@ def submitted_as_step(
         fallbacks=state.fallbacks,
         allow_pickle=state.allow_pickle,
         parent=Parent(run.run_id, step.name),
+        encoding=state.encoding,
     )
     return event, step.pipeline
 

@@ -23,6 +23,7 @@ from ..events.codec import encode
 from ..events.directory import RunRow
 from ..events.errors import HandlerNotFound
 from ..events.machines import PipelineStatus, StepStatus
+from ..events.sealed_store import artifacts_of_run
 from ..events.store import Member, Store
 from ..projections.catchup import load_run
 from ..projections.run import Run
@@ -292,7 +293,7 @@ def send_signal(log: Log, row: RunRow, name: str, value: str | None) -> RunRow:
     """Send a signal, with the value of a JSON text. Raises Refused or BadInput."""
     if not name or not name.isprintable():
         raise BadInput(f"the name of a signal must be printable text, not {clean(repr(name))}")
-    recorded = encode(parse_data(value, "VALUE"), log.store.artifacts)
+    recorded = encode(parse_data(value, "VALUE"), artifacts_of_run(log.store, row.stream))
     command = Signal(name, recorded)
     check_admitted(log.store, row, command)
     return _sent(log, row, command, list(PipelineStatus))
