@@ -34,6 +34,7 @@ from .result import PipelineFuture
 from .submission import actor
 
 if TYPE_CHECKING:
+    from .encrypting import Erased
     from .importing import Imported
 
 ProgressCallback = Callable[[Progress], Any]
@@ -53,7 +54,6 @@ class Controls(Queries):
         run_id: str | None,
         *,
         on_failure: str,
-        encoding: str | None,
         **fields: Any,
     ) -> Submission:
         """A run that is asked for; it has been validated."""
@@ -223,8 +223,8 @@ class Controls(Queries):
 
         Args:
             path: The file.
-            allow_pickle: Take values in that are pickled. Reading them runs code of whoever wrote
-                the file.
+            allow_pickle: Take values in that are pickled, or encrypted without their key. Reading
+                a pickle runs code of whoever wrote the file.
 
         Raises:
             LogCorrupt: The file is damaged; nothing was changed.
@@ -256,6 +256,28 @@ class Controls(Queries):
 
         self._catch_up()
         return retention.vacuum(self._open().store, grace=grace, dry_run=dry_run)
+
+    def erase(self, pipeline_id: str, *, dry_run: bool = False) -> Erased:
+        """Destroy the key of an encrypted run, and with it the contents of that run, of the runs
+        within it, and of its forks, wherever they have been copied to. Their events stay, and who
+        erased them, and when, is one of them.
+
+        Args:
+            dry_run: Change nothing; only say which runs it would be.
+
+        Returns:
+            Those. Killed on the way, do it again.
+
+        Raises:
+            RunNotFound: There is no such run.
+            MissingKey: Its key is not here.
+            LogError: It is not encrypted, or one of them has not ended.
+        """
+        from .encrypting import erase
+
+        shared, row = self._open(), self.find(pipeline_id)
+        now = shared.loop.clock.now()
+        return erase(shared.store, row, actor=actor(), now=now, dry_run=dry_run)
 
     def signal(self, pipeline_id: str, name: str, payload: Any = None) -> bool:
         """Hand ``payload`` to a step that waits for this signal, now or later in the run.

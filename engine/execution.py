@@ -12,22 +12,16 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ..events.arguments import flag, number, whole
-from ..events.errors import (
-    EngineClosed,
-    LogError,
-    PipelineError,
-    PipelineValidationError,
-    RunConflict,
-)
+from ..events.errors import EngineClosed, LogError, PipelineError, PipelineValidationError
 from ..events.pipeline import Origin
-from ..events.sealed_store import artifacts_under, keys_of
-from ..events.sealing import CLEAR, encoding_of
+from ..events.sealed_store import artifacts_under
 from ..events.store import Store
 from . import process
 from .backends.workers import Workers
 from .clock import Clock
 from .configuration import PipelineConfig
 from .controls import Controls, ProgressCallback
+from .encrypting import encoding_for
 from .failure import FailureHandler
 from .findings import Finding
 from .live import Owner
@@ -36,7 +30,7 @@ from .logs import SharedLoop, open_log, retire
 from .model import Pipeline, define, handlers_of, steps_within
 from .options import checked_origin, checked_scheduler, deadline_at, resolve
 from .ownership import ACTIVE
-from .requests import Submission, Unfinished, beginning_of
+from .requests import Submission, Unfinished
 from .result import ExecutionResult, PipelineFuture
 from .submission import actor, checked_id, new_id, submitted
 from .supply import Supply, follow
@@ -184,15 +178,13 @@ class ExecutionEngine(Controls):
             deadline: Seconds from now, or a moment with its time zone, at which an unfinished run
                 fails, whatever it does then, paused or not.
             origin: Where the pipeline can be loaded from again, for whoever recovers the run.
-            encrypt: Record nothing of the run in clear but names, times and states: not what it
-                is configured with, reads, gives or fails with. Its key lies beside the log, and
-                :meth:`erase` destroys it. Runs within it, and forks, have the same key.
+            encrypt: Record nothing in clear but names, times and states. The key lies beside the
+                log, and :meth:`erase` destroys it. Runs within it, and forks, have the same key.
 
         Raises:
             PipelineValidationError: The pipeline cannot be executed; nothing was recorded.
-            RunConflict: ``run_id`` exists with another definition or input, or (``encrypt``)
-                is not encrypted.
-            MissingKey: The library for ``encrypt``, or the key of the run of this id, is not there.
+            RunConflict: ``run_id`` exists with another definition, input, or without ``encrypt``.
+            MissingKey: The library for ``encrypt``, or the key of this ``run_id``, is not there.
             UnencodableValue: ``data`` cannot be recorded.
             TypeError, ValueError: Another argument is of a wrong type, or out of its range.
             LogError: The log cannot be used.
@@ -249,23 +241,10 @@ class ExecutionEngine(Controls):
             deadline=deadline_at(deadline, self._open().loop.clock.now()),
             parallelism=self._options.parallelism,
             origin=checked_origin(origin),
-            encoding=self._encoding(flag("encrypt", encrypt), run_id),
+            encrypt=flag("encrypt", encrypt),
         )
         self._mention_unfinished(pipeline.name)
         return self._submit(submission, progress_callback)
-
-    def _encoding(self, encrypt: bool, run_id: str | None) -> str | None:
-        """How a run is recorded: as it was begun; None: encrypted with a key that is to be made."""
-        if encrypt:
-            self._catch_up()
-        store = self._open().store
-        row = store.run(run_id) if run_id is not None else None
-        if row is None:
-            return None if encrypt else CLEAR
-        begun = beginning_of(store, row.stream).encoding
-        if encrypt and begun == CLEAR:
-            raise RunConflict(f"run {run_id} exists and is not encrypted; choose another run_id")
-        return begun
 
     def _prepared(
         self,
@@ -274,7 +253,8 @@ class ExecutionEngine(Controls):
         run_id: str | None,
         *,
         on_failure: str,
-        encoding: str | None,
+        encrypt: bool = False,
+        encoding: str | None = None,
         **fields: Any,
     ) -> Submission:
         if on_failure not in get_args(OnFailure):
@@ -286,7 +266,7 @@ class ExecutionEngine(Controls):
         chosen = checked_id(run_id) if run_id is not None else new_id()
         store = self._open().store
         if encoding is None:
-            encoding = encoding_of(keys_of(store).create(chosen).id)
+            encoding = encoding_for(store, chosen, given=run_id is not None, encrypt=encrypt)
         event = submitted(
             definition,
             data,

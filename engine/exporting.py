@@ -18,10 +18,22 @@ from ..events.directory import RunRow, stream_of
 from ..events.envelope import GENESIS, Envelope, follows
 from ..events.errors import LogCorrupt, LogError, LogUnavailable
 from ..events.retention import mentioned
+from ..events.sealed_store import as_stored, keys_of
+from ..events.sealing import key_of
 from ..events.store import Store
 from ..events.upcasters import to_event
 from ..events.verify import artifacts_of
-from .carried import ARTIFACTS, EVENTS, FORMAT, MANIFEST, VERSION, CarriedRun, Manifest, line_of
+from .carried import (
+    ARTIFACTS,
+    EVENTS,
+    FORMAT,
+    KEYS,
+    MANIFEST,
+    VERSION,
+    CarriedRun,
+    Manifest,
+    line_of,
+)
 from .retention import with_children
 
 
@@ -32,11 +44,14 @@ class Exported(msgspec.Struct, frozen=True):
     runs: int
     events: int
     artifacts: int
+    keys: int
 
 
-def export_runs(store: Store, chosen: Sequence[RunRow] | None, path: Path) -> Exported:
+def export_runs(
+    log: Store, chosen: Sequence[RunRow] | None, path: Path, *, with_keys: bool = False
+) -> Exported:
     """See :meth:`ExecutionEngine.export_runs`; ``chosen`` None: every run of the log."""
-    path = path.expanduser().resolve()
+    path, store = path.expanduser().resolve(), as_stored(log)
     with store.locked():  # a run and the steps of it that are runs are taken at one moment
         every = store.runs()[::-1]
         rows = with_children(every, _roots(every, chosen))
@@ -51,18 +66,30 @@ def export_runs(store: Store, chosen: Sequence[RunRow] | None, path: Path) -> Ex
         with _member(archive, MANIFEST) as file:
             file.write(msgspec.json.format(manifest, indent=1))
         known = set(store.artifacts.digests())
-        named = set[str]()
+        named, encodings = set[str](), set[str]()
         with _member(archive, EVENTS) as file:
             for run in runs:
                 for envelope in _events(store, run):
                     file.write(line_of(envelope) + b"\n")
                     named |= _named(envelope, known)
+                    encodings.add(envelope.encoding)
         artifacts = 0
         for digest, content in _reached(store.artifacts, named, known):
             with _member(archive, ARTIFACTS + digest) as file:
                 file.write(content)
             artifacts += 1
-    return Exported(str(path), len(runs), sum(run.events for run in runs), artifacts)
+        keys = _keys(log, encodings) if with_keys else {}
+        for key, content in keys.items():
+            with _member(archive, KEYS + key) as file:
+                file.write(content)
+    events = sum(run.events for run in runs)
+    return Exported(str(path), len(runs), events, artifacts, len(keys))
+
+
+def _keys(log: Store, encodings: set[str]) -> dict[str, bytes]:
+    """The keys that are here of those encodings; of an erased run there is none any more."""
+    named, keys = sorted(filter(None, map(key_of, encodings))), keys_of(log)
+    return {key: keys.content(key) for key in named if keys.has(key)}
 
 
 def _roots(every: list[RunRow], chosen: Sequence[RunRow] | None) -> list[RunRow]:

@@ -25,9 +25,9 @@ from ..events.errors import (
     LogError,
     LogUnavailable,
 )
-from ..events.sealed_store import artifacts_under
+from ..events.sealed_store import artifacts_under, new_events
 from ..events.store import Batch, Store
-from ..events.upcasters import Event, to_event, to_new
+from ..events.upcasters import Event, to_event
 from ..projections.catchup import save_snapshot, snapshot_due
 from .attempts import Attempts, LoopJournal
 from .clock import Clock
@@ -48,7 +48,6 @@ from .writing import append_patiently, patiently
 
 if TYPE_CHECKING:
     from .desks import Held
-
 
 MAX_SLEEP = 3600.0
 """Seconds of sleep at a time: the system takes no arbitrarily long ones."""
@@ -283,7 +282,7 @@ class Loop:
                 epoch=live.epoch,
                 actor=actor,
                 at=self.now,
-                events=[to_new(event, live.run.state.encoding) for event in events],
+                events=new_events(self.store, live.run.state.encoding, events),
                 unit=live.root,
             )
             batches.append(batch)

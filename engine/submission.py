@@ -10,6 +10,7 @@ from ..events.artifacts import Artifacts, digest_of
 from ..events.codec import Value, encode
 from ..events.definition import PipelineDefinition, RetryPolicy, StepDefinition
 from ..events.pipeline import Origin, Parent, PipelineSubmitted
+from ..events.sealing import CLEAR
 from ..projections.run import Run
 from .failure import Answers
 from .model import definition_bytes
@@ -33,7 +34,7 @@ def submitted(
     allow_pickle: bool,
     origin: Origin | None,
     warnings: list[str],
-    encoding: str,
+    encoding: str = CLEAR,
 ) -> PipelineSubmitted:
     """The event; what is too large for it is an artifact, durable on return.
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
 
@@ -28,6 +28,7 @@ ALGORITHM = "aesgcmsiv"
 KEYS_VARIABLE = "PIPELINE_KEYS"
 """The environment variable that names another folder for keys than the one beside the log."""
 _BYTES = 32
+T = TypeVar("T")
 _FORMAT = "semantica.pipeline key"
 
 
@@ -269,7 +270,7 @@ class FileKeys:
 
         self._act(key, "write", write)
 
-    def _act(self, key: str, what: str, act: Callable[[Path], Any]) -> Any:
+    def _act(self, key: str, what: str, act: Callable[[Path], T]) -> T:
         path = self._path(key)
         try:
             return act(path)

@@ -73,7 +73,9 @@ def redacted(
 
 def _struct(value: Any) -> Any:
     fields = msgspec.structs.fields(value)
-    return type(value)(**{field.name: _shown(getattr(value, field.name), field) for field in fields})
+    return type(value)(
+        **{field.name: _shown(getattr(value, field.name), field) for field in fields}
+    )
 
 
 def _shown(value: Any, field: FieldInfo) -> Any:
@@ -87,7 +89,9 @@ def _shown(value: Any, field: FieldInfo) -> Any:
     if isinstance(value, ChildEnd):
         outputs = {name: _value(output) for name, output in value.outputs.items()}
         return replace(_struct(value), outputs=outputs)
-    if field.name in _SHOWN or (isinstance(value, tuple) and all(isinstance(v, int) for v in value)):
+    if field.name in _SHOWN:
+        return value
+    if isinstance(value, tuple) and all(isinstance(item, int) for item in value):
         return value
     if field.default is not msgspec.NODEFAULT:
         return field.default

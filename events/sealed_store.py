@@ -4,15 +4,15 @@ their contents."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from msgspec.structs import replace
 
 from .artifacts import Artifacts
-from .envelope import Envelope
-from .errors import AppendRefused, MissingKey
+from .envelope import Envelope, NewEvent
+from .errors import AppendRefused, LogCorrupt, MissingKey
 from .keys import Key, Keys
 from .sealing import (
     CLEAR,
@@ -26,6 +26,9 @@ from .sealing import (
     unseal_text,
 )
 from .store import Batch, InboxItem, Snapshot, Store
+from .upcasters import Event, to_new
+
+L = TypeVar("L")
 
 
 class SealedStore:
@@ -104,7 +107,7 @@ class SealedStore:
         return [self._item(item) for item in self.stored.inbox(after=after)]
 
     def _item(self, item: InboxItem) -> InboxItem:
-        with suppress(MissingKey):  # for whoever has it; nobody here takes it for a command
+        with suppress(MissingKey, LogCorrupt):  # whoever takes it will refuse what it is
             text = unseal_text(item.command, self.keys, f"inbox {item.stream}")
             return replace(item, command=text)
         return item
@@ -124,6 +127,8 @@ class SealedStore:
             return replace(kept, data=unseal_text(kept.data, self.keys, _snapshot(stream, kept)))
         except MissingKey:  # the events tell what may be told
             return None
+        except LogCorrupt:  # as any other that is damaged
+            return replace(kept, data=b"")
 
     def _key_of(self, stream: str) -> Key | None:
         """The key of a run; None for one that is not encrypted. Raises MissingKey."""
@@ -157,9 +162,9 @@ def sealing(store: Store, keys: Keys) -> Store:
     return cast(Store, SealedStore(store, keys))
 
 
-def as_stored(store: Store) -> Store:
+def as_stored(store: L) -> L:
     """A log as it is stored: to check it, to copy it, and for whom contents are none of theirs."""
-    return store.stored if isinstance(store, SealedStore) else store
+    return cast(L, store.stored) if isinstance(store, SealedStore) else store
 
 
 def artifacts_under(store: Store, encoding: str) -> Artifacts:
@@ -170,6 +175,13 @@ def artifacts_under(store: Store, encoding: str) -> Artifacts:
 def artifacts_of_run(store: Store, stream: str) -> Artifacts:
     """Where the values of a run are kept. Raises MissingKey."""
     return store.of_run(stream) if isinstance(store, SealedStore) else store.artifacts
+
+
+def new_events(store: Store, encoding: str, events: Iterable[Event]) -> list[NewEvent]:
+    """Events of a run of this encoding, to be appended. Raises MissingKey."""
+    if encoding != CLEAR:
+        artifacts_under(store, encoding)
+    return [to_new(event, encoding) for event in events]
 
 
 def require_key(store: Store, run_id: str, encoding: str) -> None:

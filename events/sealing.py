@@ -147,7 +147,7 @@ def found(keys: Keys, encoding: str) -> Key:
 
 
 class SealedArtifacts:
-    """Artifacts of the runs of one key; see :class:`~semantica.pipeline.events.artifacts.Artifacts`.
+    """Artifacts of the runs of one key: see :class:`~.artifacts.Artifacts`.
 
     Args:
         kept: Where they lie, as they are stored.
@@ -208,4 +208,3 @@ def opened(data: bytes, digest: str, keys: Keys) -> bytes:
         return found(keys, encoding_of(told)).decrypt(rest, head + mark)
     except ValueError as error:
         raise LogCorrupt(f"artifact {digest}: {error}") from error
-
