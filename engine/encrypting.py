@@ -11,7 +11,7 @@ from ..events.directory import RunRow
 from ..events.errors import LogError, MissingKey, RunConflict
 from ..events.machines import PIPELINE_TABLE, PipelineStatus
 from ..events.pipeline import PipelineErased
-from ..events.sealed_store import as_stored, keys_of
+from ..events.sealed_store import SealedStore, as_stored, keys_of
 from ..events.sealing import CLEAR, encoding_of, key_of
 from ..events.store import Batch, Store
 from ..events.upcasters import to_new
@@ -119,3 +119,9 @@ def _record(store: Store, rows: list[RunRow], key: str, actor: str, now: int) ->
         )
     for refusal in filter(None, store.append(batches)):
         raise LogError(f"nothing was erased, since a run has moved on: {refusal}; do it again")
+
+
+def is_readable(store: Store, encoding: str) -> bool:
+    """Whether the contents of a run of this encoding can be read here."""
+    key = key_of(encoding)
+    return key is None or (isinstance(store, SealedStore) and store.keys.has(key))

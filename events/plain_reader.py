@@ -61,7 +61,8 @@ class Reader:
 
     def refuse(self, plain: Any) -> Any:
         raise UnreadableValue(
-            "a recorded value is encrypted, and its key is not here: it was erased, or is elsewhere"
+            f"the value of {plain['v']} is encrypted, and its key is not here: "
+            "it was erased, or is elsewhere"
         )
 
     def items(self, plain: Any) -> list[Any]:

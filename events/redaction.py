@@ -18,13 +18,12 @@ from .codec import Value
 from .definition import PipelineDefinition, StepDefinition
 from .pipeline import Parent
 from .plain_reader import ENCRYPTED
-from .step import ChildEnd
+from .plain_writer import TAG
+from .step import ChildEnd, StepReused
 from .values import ErrorInfo
 
 HIDDEN_TEXT = "(encrypted)"
 """Stands for the text of an error."""
-HIDDEN = Value(inline=msgspec.Raw(b'{"!":"%b"}' % ENCRYPTED.encode()))
-"""Stands for a small value; a large one is an artifact, whose name tells nothing."""
 
 _SHOWN = frozenset(
     {
@@ -49,18 +48,42 @@ _NAMES = frozenset(
 """Names that a fold tells apart, for which others stand."""
 
 
+class _Hidden(msgspec.Struct, frozen=True):
+    """The form of what stands for a small value: the event that has it (a large one is an artifact,
+    whose name tells nothing)."""
+
+    kind: str = msgspec.field(name=TAG)
+    place: str = msgspec.field(name="v")
+
+
+_hidden = msgspec.json.Decoder(_Hidden)
+_HIDDEN = b'{"%b":"%b",' % (TAG.encode(), ENCRYPTED.encode())
+
+
+def hidden_at(value: Value) -> str | None:
+    """The place of a value that is not shown, as ``RUN@VERSION``; None for any other."""
+    text = bytes(value.inline)
+    return _hidden.decode(text).place if text.startswith(_HIDDEN) else None
+
+
 def redacted(
-    event: Any, alias: Callable[[str], str], definition: PipelineDefinition | None = None
+    event: Any,
+    alias: Callable[[str], str],
+    place: str,
+    definition: PipelineDefinition | None = None,
 ) -> Any:
     """An event without its contents.
 
     Args:
         event: What happened to a run.
         alias: Gives what stands for a name.
+        place: The run and the version, as ``RUN@VERSION``.
         definition: Of a PipelineSubmitted: the body that it names.
     """
+    if isinstance(event, StepReused):  # it is the same value
+        place = f"{event.source}@{event.version}"
     kind = type(event).__name__
-    shown = _struct(event)
+    shown = _struct(event, place)
     for name in event.__struct_fields__:
         value = getattr(event, name)
         if (kind, name) in _NAMES and value is not None:
@@ -71,24 +94,24 @@ def redacted(
     return shown
 
 
-def _struct(value: Any) -> Any:
+def _struct(value: Any, place: str) -> Any:
     fields = msgspec.structs.fields(value)
     return type(value)(
-        **{field.name: _shown(getattr(value, field.name), field) for field in fields}
+        **{field.name: _shown(getattr(value, field.name), field, place) for field in fields}
     )
 
 
-def _shown(value: Any, field: FieldInfo) -> Any:
+def _shown(value: Any, field: FieldInfo, place: str) -> Any:
     """What of the value of a field may be seen."""
     if value is None or isinstance(value, int | float | Parent):
         return value
     if isinstance(value, Value):
-        return _value(value)
+        return _value(value, place)
     if isinstance(value, ErrorInfo):
         return replace(value, message=HIDDEN_TEXT, traceback=None, causes=())
     if isinstance(value, ChildEnd):
-        outputs = {name: _value(output) for name, output in value.outputs.items()}
-        return replace(_struct(value), outputs=outputs)
+        outputs = {name: _value(output, place) for name, output in value.outputs.items()}
+        return replace(_struct(value, place), outputs=outputs)
     if field.name in _SHOWN:
         return value
     if isinstance(value, tuple) and all(isinstance(item, int) for item in value):
@@ -100,8 +123,10 @@ def _shown(value: Any, field: FieldInfo) -> Any:
     return ""  # a text that must be there
 
 
-def _value(value: Value) -> Value:
-    return HIDDEN if value.artifact is None else value
+def _value(value: Value, place: str) -> Value:
+    if value.artifact is not None:
+        return value
+    return Value(inline=msgspec.Raw(msgspec.json.encode(_Hidden(ENCRYPTED, place))))
 
 
 def _skeleton(definition: PipelineDefinition) -> PipelineDefinition:

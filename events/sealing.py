@@ -16,6 +16,7 @@ import base64
 import binascii
 import re
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
@@ -71,7 +72,8 @@ def seal(
     body = None
     if isinstance(whole, PipelineSubmitted):
         body = _definition.decode(text_of(whole.definition, artifacts))
-    clear = _encode(redacted(whole, key.alias, body))
+    run = stream.partition("/")[2]
+    clear = _encode(redacted(whole, key.alias, f"{run}@{version}", body))
     named = artifacts.mentioned(event.payload)
     head = clear[:-1] + (b"," if len(clear) > 2 else b"")
     if named:
@@ -101,8 +103,8 @@ def unseal(envelope: Envelope, key: Key) -> Envelope:
 
 
 def _place(event: NewEvent | Envelope, stream: str, version: int, head: bytes) -> bytes:
-    told = _encode((stream, version, event.type, event.schema, event.encoding))
-    return b"event\n%b\n%b" % (told, head)
+    envelope = _encode((stream, version, event.type, event.schema, event.encoding))
+    return b"event\n%b\n%b" % (envelope, head)
 
 
 def _unwrapped(text: bytes) -> bytes:
@@ -112,10 +114,19 @@ def _unwrapped(text: bytes) -> bytes:
     return data
 
 
+def visible(envelope: Envelope) -> dict[str, Any]:
+    """What an event says, to be shown; of one whose key is not here, without what is encrypted."""
+    payload: dict[str, Any] = msgspec.json.decode(envelope.payload)
+    if envelope.encoding != CLEAR:
+        payload.pop("sealed", None)
+        payload.pop("named", None)
+    return payload
+
+
 def seal_text(text: bytes, key: Key, place: str) -> bytes:
     """What lies elsewhere in a log than in its events, such as a snapshot, as JSON text."""
-    told = [encoding_of(key.id), base64.b64encode(key.encrypt(text, place.encode())).decode()]
-    return _encode(told)
+    data = base64.b64encode(key.encrypt(text, place.encode()))
+    return _encode((encoding_of(key.id), data.decode()))
 
 
 def unseal_text(data: bytes, keys: Keys, place: str) -> bytes:
@@ -163,8 +174,7 @@ class SealedArtifacts:
         return self._kept.trusted
 
     def put(self, data: bytes) -> str:
-        told = _encode((self._key.id, self.mentioned(data)))
-        head = b"%b%b\n" % (_MAGIC, told)
+        head = b"%b%b\n" % (_MAGIC, _encode((self._key.id, self.mentioned(data))))
         return self._kept.put(head + self._key.encrypt(data, head))
 
     def get(self, digest: str) -> bytes:
@@ -204,7 +214,7 @@ def opened(data: bytes, digest: str, keys: Keys) -> bytes:
         return data
     head, mark, rest = data.partition(b"\n")
     try:
-        told, _ = msgspec.json.decode(head.removeprefix(_MAGIC), type=tuple[str, list[str]])
-        return found(keys, encoding_of(told)).decrypt(rest, head + mark)
+        key, _ = msgspec.json.decode(head.removeprefix(_MAGIC), type=tuple[str, list[str]])
+        return found(keys, encoding_of(key)).decrypt(rest, head + mark)
     except ValueError as error:
         raise LogCorrupt(f"artifact {digest}: {error}") from error

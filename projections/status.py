@@ -45,6 +45,10 @@ class Report(msgspec.Struct, frozen=True):
     error: str | None = None
     parent: str | None = None
     """The run that it is a step of."""
+    encoding: str = "json"
+    """How it is recorded; names the key of an encrypted run."""
+    ended: str | None = None
+    """How it had ended before it was erased."""
 
 
 def report(run: Run, now: int, row_of: Callable[[str], RunRow | None]) -> Report:
@@ -61,6 +65,8 @@ def report(run: Run, now: int, row_of: Callable[[str], RunRow | None]) -> Report
         steps=steps,
         error=str(state.cause) if state.cause else None,
         parent=state.parent.run if state.parent else None,
+        encoding=state.encoding,
+        ended=state.ended,
     )
 
 

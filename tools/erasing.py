@@ -1,10 +1,17 @@
-"""The command that erases an encrypted run."""
+"""The command that erases an encrypted run, and what ``status`` says of one."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
+from ..events.sealing import CLEAR
 from .options import common, one_run
+
+if TYPE_CHECKING:
+    from ..events.store import Store
+    from ..projections.status import Report
 
 
 @click.command(short_help="Destroy the key of an encrypted run.")
@@ -44,6 +51,19 @@ def erase(run: str, dry_run: bool, log: str | None, as_json: bool) -> None:
     for one in done.runs:
         click.echo(f"{clean(one)}: {what}")
     click.echo(f"key {done.key} {'would be' if dry_run else 'is'} destroyed")
+
+
+def encryption(store: Store, told: Report) -> str:
+    """The line that ``status`` has of an encrypted run; of any other, nothing."""
+    from ..engine.encrypting import is_readable
+    from ..events.machines import PipelineStatus
+    from ..events.sealed_store import keys_of
+
+    if told.status is PipelineStatus.ERASED:
+        return f"erased; it had {told.ended}. Its contents cannot be read any more\n"
+    if is_readable(store, told.encoding):
+        return "" if told.encoding == CLEAR else "encrypted\n"
+    return f"encrypted; its key is not in {keys_of(store).place}, so contents are not shown\n"
 
 
 COMMANDS = (erase,)

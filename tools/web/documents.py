@@ -7,13 +7,12 @@ from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Any
 
-import msgspec
-
 from ...events.codec import Value, text_of
 from ...events.directory import RunRow
 from ...events.envelope import Envelope
 from ...events.errors import PipelineError
 from ...events.machines import StepStatus
+from ...events.sealing import visible
 from ...events.store import Store
 from ...projections.metrics import metrics
 from ...projections.progress import progress
@@ -160,7 +159,7 @@ def bar_of(place: int, attempt: Attempt, index: int, grants: Mapping[str, float]
 
 def event_of(envelope: Envelope, store: Store) -> Document:
     """A recorded event; large values by the beginning of their text."""
-    payload = msgspec.json.decode(envelope.payload) if envelope.encoding == "json" else {}
+    payload = visible(envelope)
     return {
         "version": envelope.version,
         "at": ms(envelope.at),
