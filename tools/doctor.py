@@ -20,6 +20,7 @@ from ..engine.model import PipelineStep
 from ..engine.steps import registry
 from ..events.envelope import first_break
 from ..events.errors import ConfigurationError, HandlerNotFound, PipelineError
+from ..events.sealed_store import as_stored
 from ..events.sqlite_file import NETWORK, file_system
 from ..events.store import Store
 from .finding import opened, place_of, unowned
@@ -233,7 +234,7 @@ def _integrity(store: Store) -> Check:
 def _digests(store: Store) -> Check:
     rows, faults = store.runs(limit=CHECKED), []
     for row in rows:
-        fault = first_break(islice(store.read(row.stream), EVENTS))
+        fault = first_break(islice(as_stored(store).read(row.stream), EVENTS))
         if fault is not None:
             faults.append(f"run {row.run_id}: {fault[1]}")
     if faults:

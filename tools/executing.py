@@ -21,9 +21,9 @@ from ..engine.result import PipelineFuture
 from ..engine.steps import registry
 from ..events.codec import encode
 from ..events.directory import RunRow
-from ..events.errors import HandlerNotFound
+from ..events.errors import HandlerNotFound, MissingKey
 from ..events.machines import PipelineStatus, StepStatus
-from ..events.sealed_store import artifacts_of_run
+from ..events.sealed_store import artifacts_of_run, require_key
 from ..events.store import Member, Store
 from ..projections.catchup import load_run
 from ..projections.run import Run
@@ -153,7 +153,7 @@ def take_over(
         for row in rows:
             try:
                 futures.append(_take_over(engine, log.store, row, pipeline))
-            except BadInput as error:
+            except (BadInput, MissingKey) as error:
                 faults.append(str(error))
         taken = {future.run_id for future in futures}
         ended = attend(
@@ -207,11 +207,14 @@ def handlers_for(
 
     Raises:
         BadInput: A step could not be executed here; nothing has been touched.
+        MissingKey: Nor could the run, which is encrypted.
     """
+    run = load_run(store, row.run_id)
+    require_key(store, run.run_id, run.state.encoding)
     pipeline = pipeline or original(store, row)
     steps = pipeline.steps if pipeline else []
     handlers = {step.name: given for step in steps if any(given := given_by(step))}
-    _check_handlers(load_run(store, row.run_id), handlers, strict=strict)
+    _check_handlers(run, handlers, strict=strict)
     return handlers
 
 

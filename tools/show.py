@@ -19,6 +19,8 @@ from ..events.directory import RunRow
 from ..events.envelope import Envelope
 from ..events.errors import PipelineError
 from ..events.machines import PipelineStatus, StepStatus
+from ..events.plain_reader import ENCRYPTED
+from ..events.redaction import HIDDEN_TEXT
 from ..events.sealing import visible
 from ..events.store import Member, Store
 from ..projections.catchup import load_run
@@ -262,6 +264,8 @@ def _short(payload: dict[str, Any]) -> str:
             value = f"<{value.get('size', 0):,} bytes>"
         elif isinstance(value, dict) and set(value) == {"inline"}:
             value = value["inline"]
+        if isinstance(value, dict) and value.get("!") == ENCRYPTED:
+            value = HIDDEN_TEXT
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         parts.append(f"{key}={text if len(text) <= 60 else text[:59] + '…'}")
     return " ".join(parts)

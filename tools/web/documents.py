@@ -12,6 +12,7 @@ from ...events.directory import RunRow
 from ...events.envelope import Envelope
 from ...events.errors import PipelineError
 from ...events.machines import StepStatus
+from ...events.redaction import hidden_at
 from ...events.sealing import visible
 from ...events.store import Store
 from ...projections.metrics import metrics
@@ -79,6 +80,7 @@ def state_of(
         "epoch": state.epoch,
         "owner": state.owner,
         "parent": told.parent,
+        "encoding": told.encoding,
         "error": told.error,
         "traceback": state.cause.traceback if state.cause else None,
         "on_failure": state.on_failure,
@@ -176,6 +178,8 @@ def preview(value: Value | None, store: Store) -> Document | None:
     """A value by its size and the beginning of its JSON text; it is not made into an object."""
     if value is None:
         return None
+    if hidden_at(value) is not None:
+        return {"size": 0, "artifact": None, "error": "it is encrypted, and its key is not here"}
     size = value.size if value.artifact else len(value.inline)
     told: Document = {"size": size, "artifact": value.artifact}
     if size > LARGEST:
