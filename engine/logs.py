@@ -39,7 +39,7 @@ class SharedLoop:
         self.store = store
         self.loop = Loop(store, clock)
         self.users = 0
-        self.loop.start()
+        self.loop.turns.start()
 
     def leave(self) -> None:
         """An engine is done with it; the last one closes the log."""
@@ -48,7 +48,7 @@ class SharedLoop:
             if self.users:
                 return
             _shared.pop(self.key, None)
-        self.loop.stop()
+        self.loop.turns.stop()
         self.store.close()
 
 
@@ -187,7 +187,7 @@ def retire(shared: SharedLoop, owner: Owner) -> None:
     """What close() does, without waiting; runs in any thread, at any time."""
 
     def released(left: list[Unfinished]) -> None:
-        # Not in the loop's thread: the last one to leave stops that thread and waits for it.
+        # Not in a turn: the last one to leave waits until there are no more.
         threading.Thread(target=shared.leave, daemon=True).start()
 
     shared.loop.post(partial(shared.loop.ownership.close, owner, False, released))
@@ -198,7 +198,7 @@ def _at_exit() -> None:
         return  # a fork: the loops, and their logs, are the parent's
     for shared in list(_shared.values()):
         left = drain(shared)
-        shared.loop.stop()
+        shared.loop.turns.stop()
         try:
             shared.store.close()
         except LogError as error:
