@@ -41,7 +41,7 @@ class SharedLoop:
         self.store = store if isinstance(store, SealedStore) else sealing(store, keys_for(store))
         self.loop = Loop(self.store, clock)
         self.users = 0
-        self.loop.start()
+        self.loop.turns.start()
 
     def leave(self) -> None:
         """An engine is done with it; the last one closes the log."""
@@ -50,7 +50,7 @@ class SharedLoop:
             if self.users:
                 return
             _shared.pop(self.key, None)
-        self.loop.stop()
+        self.loop.turns.stop()
         self.store.close()
 
 
@@ -200,7 +200,7 @@ def retire(shared: SharedLoop, owner: Owner) -> None:
     """What close() does, without waiting; runs in any thread, at any time."""
 
     def released(left: list[Unfinished]) -> None:
-        # Not in the loop's thread: the last one to leave stops that thread and waits for it.
+        # Not in a turn: the last one to leave waits until there are no more.
         threading.Thread(target=shared.leave, daemon=True).start()
 
     shared.loop.post(partial(shared.loop.ownership.close, owner, False, released))
@@ -211,7 +211,7 @@ def _at_exit() -> None:
         return  # a fork: the loops, and their logs, are the parent's
     for shared in list(_shared.values()):
         left = drain(shared)
-        shared.loop.stop()
+        shared.loop.turns.stop()
         try:
             shared.store.close()
         except LogError as error:

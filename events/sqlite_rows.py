@@ -10,8 +10,12 @@ from .directory import RunRow
 from .envelope import Envelope
 from .machines import PipelineStatus
 
-ENVELOPE = "position, stream, version, type, schema, at, actor, epoch, encoding, payload, digest"
-"""Columns of ``events``."""
+COLUMNS = "position, stream, version, type, schema, at, actor, epoch, encoding, payload, digest"
+"""Of an envelope."""
+ENVELOPE = COLUMNS.replace("stream", "name AS stream")
+"""Where those are in ``HISTORY``."""
+HISTORY = "events LEFT JOIN streams ON streams.id = events.stream"
+"""Events, of which the table only has the number of their stream."""
 ROW = "run_id, name, status, engine, owner, epoch, priority, submitted_at, changed_at, parent"
 """Columns of ``directory``."""
 _STATUSES = frozenset(PipelineStatus)
@@ -22,6 +26,8 @@ def to_envelope(found: Sequence[Any]) -> Envelope:
     position, stream, version, kind, schema, at, actor, epoch, encoding, payload, digest = found
     if not isinstance(payload, str | bytes):  # the column refuses it: the file was written badly
         raise _damaged(f"the event at position {position} has no payload")
+    if stream is None:
+        raise _damaged(f"the event at position {position} is of no stream")
     return Envelope(
         position,
         stream,
