@@ -9,6 +9,7 @@ else a field holds, also one that is added later, is hidden.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -94,8 +95,11 @@ def redacted(
     return shown
 
 
+_fields = cache(msgspec.structs.fields)
+
+
 def _struct(value: Any, place: str) -> Any:
-    fields = msgspec.structs.fields(value)
+    fields = _fields(type(value))
     return type(value)(
         **{field.name: _shown(getattr(value, field.name), field, place) for field in fields}
     )
