@@ -8,11 +8,11 @@ from contextlib import contextmanager
 import msgspec
 
 from ..events.directory import RunRow
+from ..events.envelope import CLEAR, encoding_of, key_of
 from ..events.errors import LogError, MissingKey, RunConflict
 from ..events.machines import PIPELINE_TABLE, PipelineStatus
 from ..events.pipeline import PipelineErased
 from ..events.sealed_store import SealedStore, as_stored, keys_of
-from ..events.sealing import CLEAR, encoding_of, key_of
 from ..events.store import Batch, Store
 from ..events.upcasters import to_new
 from .logs import keys_for

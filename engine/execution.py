@@ -12,6 +12,7 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ..events.arguments import flag, number, whole
+from ..events.envelope import CLEAR
 from ..events.errors import EngineClosed, LogError, PipelineError, PipelineValidationError
 from ..events.pipeline import Origin
 from ..events.sealed_store import artifacts_under
@@ -178,13 +179,13 @@ class ExecutionEngine(Controls):
             deadline: Seconds from now, or a moment with its time zone, at which an unfinished run
                 fails, whatever it does then, paused or not.
             origin: Where the pipeline can be loaded from again, for whoever recovers the run.
-            encrypt: Record nothing in clear but names, times and states. The key lies beside the
-                log, and :meth:`erase` destroys it. Runs within it, and forks, have the same key.
+            encrypt: Record nothing in clear but names, times and states. Its key lies beside the
+                log until :meth:`erase` destroys it; runs within it, and forks, have the same.
 
         Raises:
             PipelineValidationError: The pipeline cannot be executed; nothing was recorded.
             RunConflict: ``run_id`` exists with another definition, input, or without ``encrypt``.
-            MissingKey: The library for ``encrypt``, or the key of this ``run_id``, is not there.
+            MissingKey: The library for ``encrypt``, or the key of this ``run_id``, is missing.
             UnencodableValue: ``data`` cannot be recorded.
             TypeError, ValueError: Another argument is of a wrong type, or out of its range.
             LogError: The log cannot be used.
@@ -254,7 +255,7 @@ class ExecutionEngine(Controls):
         *,
         on_failure: str,
         encrypt: bool = False,
-        encoding: str | None = None,
+        encoding: str = CLEAR,
         **fields: Any,
     ) -> Submission:
         if on_failure not in get_args(OnFailure):
@@ -265,7 +266,7 @@ class ExecutionEngine(Controls):
         answers = self.failure_handler.answers()
         chosen = checked_id(run_id) if run_id is not None else new_id()
         store = self._open().store
-        if encoding is None:
+        if encoding == CLEAR and (encrypt or run_id is not None):
             encoding = encoding_for(store, chosen, given=run_id is not None, encrypt=encrypt)
         event = submitted(
             definition,

@@ -15,11 +15,10 @@ import msgspec
 
 from ..events.artifacts import ArtifactKeeper, sync_path
 from ..events.directory import RunRow, stream_of
-from ..events.envelope import GENESIS, Envelope, follows
+from ..events.envelope import GENESIS, Envelope, follows, key_of
 from ..events.errors import LogCorrupt, LogError, LogUnavailable
 from ..events.retention import mentioned
 from ..events.sealed_store import as_stored, keys_of
-from ..events.sealing import key_of
 from ..events.store import Store
 from ..events.upcasters import to_event
 from ..events.verify import artifacts_of

@@ -12,13 +12,13 @@ import msgspec
 
 from ..events.definition import PipelineDefinition
 from ..events.directory import RunRow, advance, concerns, stream_of
-from ..events.envelope import GENESIS, Envelope, NewEvent, follows
+from ..events.envelope import CLEAR, GENESIS, Envelope, NewEvent, follows, key_of
 from ..events.errors import AppendRefused, LogError, MissingKey
 from ..events.keys import MemoryKeys
 from ..events.pipeline import PipelineSubmitted
 from ..events.retention import again
 from ..events.sealed_store import SealedStore, as_stored, keys_of
-from ..events.sealing import CLEAR, key_of, opened, unseal
+from ..events.sealing import opened, unseal
 from ..events.store import Batch, Store
 from ..events.upcasters import to_event
 from ..events.verify import artifacts_of

@@ -13,9 +13,9 @@ import msgspec
 
 from ..events.codec import Value
 from ..events.definition import StepDefinition
+from ..events.envelope import CLEAR
 from ..events.errors import LogCorrupt
 from ..events.machines import PipelineStatus, StepStatus
-from ..events.sealing import CLEAR
 from ..events.upcasters import Event
 from ..projections.progress import progress
 from ..projections.run import Run

@@ -13,10 +13,10 @@ import threading
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..events.arguments import shown
 from ..events.errors import LogError, LogUnavailable
-from ..events.keys import KEYS_VARIABLE, FileKeys, Keys, MemoryKeys
 from ..events.memory import MemoryStore
 from ..events.sealed_store import SealedStore, sealing
 from ..events.store import Durability, Store, check_durability
@@ -24,6 +24,9 @@ from .clock import Clock, SystemClock
 from .live import Owner
 from .loop import Loop
 from .requests import Unfinished
+
+if TYPE_CHECKING:
+    from ..events.keys import Keys
 
 DEFAULT_FOLDER = ".semantica"
 DEFAULT_LOG = f"{DEFAULT_FOLDER}/pipeline.db"
@@ -38,7 +41,9 @@ class SharedLoop:
 
     def __init__(self, key: str, store: Store, clock: Clock) -> None:
         self.key = key
-        self.store = store if isinstance(store, SealedStore) else sealing(store, keys_for(store))
+        self.store = (
+            store if isinstance(store, SealedStore) else sealing(store, partial(keys_for, store))
+        )
         self.loop = Loop(self.store, clock)
         self.users = 0
         self.loop.turns.start()
@@ -136,6 +141,8 @@ def place_of(log: str | os.PathLike[str] | None) -> Path | None:
 def keys_for(store: Store) -> Keys:
     """Where the keys of a log's runs are: in the folder that ``$PIPELINE_KEYS`` names, else in one
     beside the log."""
+    from ..events.keys import KEYS_VARIABLE, FileKeys, MemoryKeys  # few runs are encrypted
+
     path: Path | None = getattr(store, "path", None)
     if path is None:
         return MemoryKeys()

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 
 from ..events.definition import PipelineDefinition
+from ..events.envelope import CLEAR
 from ..events.errors import LogCorrupt, MissingKey, RunConflict
 from ..events.pipeline import PipelineSubmitted
-from ..events.sealing import CLEAR
 from ..events.step import StepReused
 from ..events.store import Member, Store
 from ..events.upcasters import to_event

@@ -9,8 +9,8 @@ from typing import Any
 from ..events.artifacts import Artifacts, digest_of
 from ..events.codec import Value, encode
 from ..events.definition import PipelineDefinition, RetryPolicy, StepDefinition
+from ..events.envelope import CLEAR
 from ..events.pipeline import Origin, Parent, PipelineSubmitted
-from ..events.sealing import CLEAR
 from ..projections.run import Run
 from .failure import Answers
 from .model import definition_bytes

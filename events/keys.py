@@ -23,8 +23,6 @@ from .errors import LogCorrupt, LogUnavailable, MissingKey
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 
-ALGORITHM = "aesgcmsiv"
-"""AES-256-GCM-SIV, RFC 8452: authenticated, and safe also where a nonce comes twice."""
 KEYS_VARIABLE = "PIPELINE_KEYS"
 """The environment variable that names another folder for keys than the one beside the log."""
 _BYTES = 32

@@ -9,7 +9,6 @@ else a field holds, also one that is added later, is hidden.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import msgspec
@@ -95,11 +94,14 @@ def redacted(
     return shown
 
 
-_fields = cache(msgspec.structs.fields)
+_fields: dict[type[Any], tuple[FieldInfo, ...]] = {}
+"""Of the types that were met; to look them up takes long."""
 
 
 def _struct(value: Any, place: str) -> Any:
-    fields = _fields(type(value))
+    fields = _fields.get(type(value))
+    if fields is None:
+        fields = _fields[type(value)] = msgspec.structs.fields(value)
     return type(value)(
         **{field.name: _shown(getattr(value, field.name), field, place) for field in fields}
     )

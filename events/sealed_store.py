@@ -4,29 +4,24 @@ their contents."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar, cast
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from msgspec.structs import replace
 
-from .artifacts import Artifacts
-from .envelope import Envelope, NewEvent
+from .artifacts import SEALED, ArtifactKeeper, Artifacts
+from .envelope import CLEAR, Envelope, NewEvent, key_of
 from .errors import AppendRefused, LogCorrupt, MissingKey
-from .keys import Key, Keys
-from .sealing import (
-    CLEAR,
-    OpenedArtifacts,
-    SealedArtifacts,
-    found,
-    key_of,
-    seal,
-    seal_text,
-    unseal,
-    unseal_text,
-)
 from .store import Batch, InboxItem, Snapshot, Store
 from .upcasters import Event, to_new
+
+if TYPE_CHECKING:
+    from .keys import Key, Keys
+    from .sealing import SealedArtifacts
+
+# What encrypts is imported where it is needed: few runs are encrypted.
 
 L = TypeVar("L")
 
@@ -39,13 +34,18 @@ class SealedStore:
 
     Args:
         stored: The log as it is stored.
-        keys: Where the keys of its runs are.
+        find_keys: Says where the keys of its runs are.
     """
 
-    def __init__(self, stored: Store, keys: Keys) -> None:
+    def __init__(self, stored: Store, find_keys: Callable[[], Keys]) -> None:
         self.stored = stored
-        self.keys = keys
-        self.artifacts = OpenedArtifacts(stored.artifacts, keys)
+        self._find_keys = find_keys
+        self.artifacts = _OpenedArtifacts(stored.artifacts, self)
+
+    @cached_property
+    def keys(self) -> Keys:
+        """Where they are."""
+        return self._find_keys()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stored, name)
@@ -63,6 +63,8 @@ class SealedStore:
         encoding = batch.events[0].encoding
         if encoding == CLEAR:
             return batch
+        from .sealing import found, seal
+
         key = found(self.keys, encoding)
         artifacts = self._under(key)
         return replace(
@@ -80,27 +82,31 @@ class SealedStore:
         return self._opened(self.stored.read_all(after))
 
     def head(self, stream: str) -> Envelope | None:
-        found = self.stored.head(stream)
-        return found and next(self._opened(iter((found,))))
+        newest = self.stored.head(stream)
+        return newest and next(self._opened(iter((newest,))))
 
     def _opened(self, envelopes: Iterator[Envelope]) -> Iterator[Envelope]:
         keys: dict[str, Key | None] = {}
         for envelope in envelopes:
-            encoding = envelope.encoding
-            if encoding == CLEAR:
+            if envelope.encoding == CLEAR:
                 yield envelope
-                continue
-            if encoding not in keys:
-                name = key_of(encoding)
-                keys[encoding] = self.keys.find(name) if name is not None else None
-            key = keys[encoding]
-            yield envelope if key is None else unseal(envelope, key)
+            else:
+                yield self._unsealed(envelope, keys)
+
+    def _unsealed(self, envelope: Envelope, keys: dict[str, Key | None]) -> Envelope:
+        from .sealing import unseal
+
+        encoding = envelope.encoding
+        if encoding not in keys:
+            name = key_of(encoding)
+            keys[encoding] = self.keys.find(name) if name is not None else None
+        key = keys[encoding]
+        return envelope if key is None else unseal(envelope, key)
 
     # -- what else lies in a log -------------------------------------------------------------
 
     def send(self, stream: str, command: bytes, *, actor: str, at: int) -> int:
-        key = self._key_of(stream)
-        text = command if key is None else seal_text(command, key, f"inbox {stream}")
+        text = self._text_sealed(stream, command, f"inbox {stream}")
         return self.stored.send(stream, text, actor=actor, at=at)
 
     def inbox(self, *, after: int = 0) -> list[InboxItem]:
@@ -108,44 +114,56 @@ class SealedStore:
 
     def _item(self, item: InboxItem) -> InboxItem:
         with suppress(MissingKey, LogCorrupt):  # whoever takes it will refuse what it is
-            text = unseal_text(item.command, self.keys, f"inbox {item.stream}")
-            return replace(item, command=text)
+            return replace(item, command=self._text(item.command, f"inbox {item.stream}"))
         return item
 
     def save_snapshot(self, stream: str, snapshot: Snapshot) -> None:
-        key = self._key_of(stream)
-        if key is not None:
-            data = seal_text(snapshot.data, key, _snapshot(stream, snapshot))
-            snapshot = replace(snapshot, data=data)
-        self.stored.save_snapshot(stream, snapshot)
+        data = self._text_sealed(stream, snapshot.data, _snapshot(stream, snapshot))
+        self.stored.save_snapshot(stream, replace(snapshot, data=data))
 
     def load_snapshot(self, stream: str) -> Snapshot | None:
         kept = self.stored.load_snapshot(stream)
         if kept is None:
             return None
         try:
-            return replace(kept, data=unseal_text(kept.data, self.keys, _snapshot(stream, kept)))
+            return replace(kept, data=self._text(kept.data, _snapshot(stream, kept)))
         except MissingKey:  # the events tell what may be told
             return None
         except LogCorrupt:  # as any other that is damaged
             return replace(kept, data=b"")
 
-    def _key_of(self, stream: str) -> Key | None:
-        """The key of a run; None for one that is not encrypted. Raises MissingKey."""
+    def _text_sealed(self, stream: str, text: bytes, place: str) -> bytes:
+        """A text about a run, for a place in the log. Raises MissingKey."""
         encoding = self._encoding_of(stream)
-        return None if encoding == CLEAR else found(self.keys, encoding)
+        if encoding == CLEAR:
+            return text
+        from .sealing import found, seal_text
+
+        return seal_text(text, found(self.keys, encoding), place)
+
+    def _text(self, data: bytes, place: str) -> bytes:
+        """The inverse. Raises MissingKey, LogCorrupt."""
+        if not data.startswith(b'["'):  # neither a command nor a state is such a list
+            return data
+        from .sealing import unseal_text
+
+        return unseal_text(data, self.keys, place)
 
     def _encoding_of(self, stream: str) -> str:
         newest = self.stored.head(stream)
         return newest.encoding if newest else CLEAR
 
     def _under(self, key: Key) -> SealedArtifacts:
+        from .sealing import SealedArtifacts
+
         return SealedArtifacts(self.stored.artifacts, key, self.keys)
 
     def under(self, encoding: str) -> Artifacts:
         """See :func:`artifacts_under`."""
         if encoding == CLEAR:
             return self.stored.artifacts
+        from .sealing import found
+
         return self._under(found(self.keys, encoding))
 
     def of_run(self, stream: str) -> Artifacts:
@@ -153,13 +171,32 @@ class SealedStore:
         return self.under(self._encoding_of(stream))
 
 
+class _OpenedArtifacts:
+    """The artifacts of a log, of which encrypted ones are read with their keys."""
+
+    def __init__(self, kept: ArtifactKeeper, log: SealedStore) -> None:
+        self._kept, self._log = kept, log
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._kept, name)
+
+    def get(self, digest: str) -> bytes:
+        """See :meth:`Artifacts.get`. Raises MissingKey, too."""
+        data = self._kept.get(digest)
+        if not data.startswith(SEALED):
+            return data
+        from .sealing import opened
+
+        return opened(data, digest, self._log.keys)
+
+
 def _snapshot(stream: str, snapshot: Snapshot) -> str:
     return f"snapshot {stream} {snapshot.version} {snapshot.fold}"
 
 
-def sealing(store: Store, keys: Keys) -> Store:
-    """A log that encrypts what is to be encrypted."""
-    return cast(Store, SealedStore(store, keys))
+def sealing(store: Store, find_keys: Callable[[], Keys]) -> Store:
+    """A log that encrypts what is to be encrypted; ``find_keys`` says where the keys are."""
+    return cast(Store, SealedStore(store, find_keys))
 
 
 def as_stored(store: L) -> L:

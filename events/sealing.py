@@ -15,53 +15,26 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from .artifacts import ArtifactKeeper
+from .artifacts import SEALED, ArtifactKeeper
 from .codec import text_of
 from .definition import PipelineDefinition
-from .envelope import Envelope, NewEvent
+from .envelope import ALGORITHM, CLEAR, Envelope, NewEvent, encoding_of, key_of
 from .errors import LogCorrupt, MissingKey
-from .keys import ALGORITHM, Key, Keys
+from .keys import Key, Keys
 from .pipeline import PipelineSubmitted
 from .redaction import redacted
 from .upcasters import decode
 
-CLEAR = "json"
-"""The encoding of what is not encrypted."""
-_MAGIC = b"\x00semantica sealed "
-"""No text that is recorded begins with this: JSON has no zero byte."""
 _DIGEST = re.compile(rb"(?=([0-9a-f]{64}))")
 _SEALED = b'"sealed":"'
 _EVER = 2**63 - 1
 """A time (ns) that does not come."""
 _encode = msgspec.json.Encoder().encode
 _definition = msgspec.json.Decoder(PipelineDefinition)
-
-
-def encoding_of(key: str) -> str:
-    """The encoding of what is encrypted with the key of that id."""
-    return f"{ALGORITHM}:{key}"
-
-
-def key_of(encoding: str) -> str | None:
-    """The id of the key that an encoding names; None for what is not encrypted.
-
-    Raises:
-        LogCorrupt: Nothing that this version knows.
-    """
-    if encoding == CLEAR:
-        return None
-    algorithm, _, key = encoding.partition(":")
-    if algorithm != ALGORITHM or not re.fullmatch("[0-9a-f]{32}", key):
-        raise LogCorrupt(
-            f"something is recorded as {encoding!r}, which this version does not know; "
-            "upgrade semantica-pipeline"
-        )
-    return key
 
 
 def seal(
@@ -174,7 +147,7 @@ class SealedArtifacts:
         return self._kept.trusted
 
     def put(self, data: bytes) -> str:
-        head = b"%b%b\n" % (_MAGIC, _encode((self._key.id, self.mentioned(data))))
+        head = b"%b%b\n" % (SEALED, _encode((self._key.id, self.mentioned(data))))
         return self._kept.put(head + self._key.encrypt(data, head))
 
     def get(self, digest: str) -> bytes:
@@ -186,35 +159,18 @@ class SealedArtifacts:
         return [name for name in names if self._kept.size(name, _EVER)]
 
 
-class OpenedArtifacts:
-    """Those of a log, of which encrypted ones are read with their keys."""
-
-    def __init__(self, kept: ArtifactKeeper, keys: Keys) -> None:
-        self._kept, self._keys = kept, keys
-        self.put: Callable[[bytes], str] = kept.put
-        self.digests, self.touch, self.discard = kept.digests, kept.touch, kept.discard
-        self.size, self.clear = kept.size, kept.clear
-
-    @property
-    def trusted(self) -> bool:
-        return self._kept.trusted
-
-    def get(self, digest: str) -> bytes:
-        return opened(self._kept.get(digest), digest, self._keys)
-
-
 def opened(data: bytes, digest: str, keys: Keys) -> bytes:
-    """The text of an artifact.
+    """The text of an artifact, whether it is encrypted or not.
 
     Raises:
-        MissingKey: It is encrypted, and its key is not here.
+        MissingKey: Its key is not here.
         LogCorrupt: It is not what was encrypted.
     """
-    if not data.startswith(_MAGIC):
+    if not data.startswith(SEALED):
         return data
     head, mark, rest = data.partition(b"\n")
     try:
-        key, _ = msgspec.json.decode(head.removeprefix(_MAGIC), type=tuple[str, list[str]])
+        key, _ = msgspec.json.decode(head.removeprefix(SEALED), type=tuple[str, list[str]])
         return found(keys, encoding_of(key)).decrypt(rest, head + mark)
     except ValueError as error:
         raise LogCorrupt(f"artifact {digest}: {error}") from error

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..events.sealing import CLEAR
+from ..events.envelope import CLEAR
 from .options import common, one_run
 
 if TYPE_CHECKING:

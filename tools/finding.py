@@ -51,7 +51,7 @@ def opened(
     if name == ":memory:":
         if not create:
             raise BadInput("a log in memory ends with its process; name a file with --log")
-        memory = sealing(MemoryStore(), MemoryKeys())
+        memory = sealing(MemoryStore(), MemoryKeys)
         yield Log(memory, memory)
         return
     path = _path(name)

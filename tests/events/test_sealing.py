@@ -19,7 +19,7 @@ from semantica.pipeline.events import pipeline as p
 from semantica.pipeline.events.artifacts import FileArtifacts, MemoryArtifacts
 from semantica.pipeline.events.codec import Value, decode
 from semantica.pipeline.events.definition import PipelineDefinition, RetryPolicy
-from semantica.pipeline.events.envelope import first_break
+from semantica.pipeline.events.envelope import encoding_of, first_break, key_of
 from semantica.pipeline.events.errors import LogCorrupt, MissingKey, UnreadableValue
 from semantica.pipeline.events.keys import FileKeys, Key, MemoryKeys
 from semantica.pipeline.events.memory import MemoryStore
@@ -27,8 +27,6 @@ from semantica.pipeline.events.redaction import redacted
 from semantica.pipeline.events.sealed_store import SealedStore, artifacts_under, sealing
 from semantica.pipeline.events.sealing import (
     SealedArtifacts,
-    encoding_of,
-    key_of,
     opened,
     seal_text,
     unseal,
@@ -47,7 +45,7 @@ def sealed(path: Path) -> tuple[Store, MemoryStore, MemoryKeys]:
     """A recorded history, as if its run had been encrypted: with the key, and as it is stored."""
     kept, keys = MemoryStore(), MemoryKeys()
     encoding = encoding_of(keys.create("r").id)
-    store = sealing(kept, keys)
+    store = sealing(kept, lambda: keys)
     for e in envelopes(path):
         event = to_event(e)
         if isinstance(event, p.PipelineSubmitted):
@@ -75,7 +73,7 @@ def test_an_encrypted_history_is_whole_and_read_back_as_it_was(path: Path) -> No
         assert (stored.digest, stored.version) == (after.digest, after.version)
     assert store.head("run/r") == after
     assert [e.payload for e in store.read_all()] == [e.payload for e in store.read("run/r")]
-    assert [e.payload for e in sealing(kept, MemoryKeys()).read("run/r")] == [
+    assert [e.payload for e in sealing(kept, MemoryKeys).read("run/r")] == [
         e.payload for e in kept.read("run/r")
     ]
     first = to_event(next(store.read("run/r")))
@@ -353,7 +351,7 @@ def test_a_key_under_another_name_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("encoding", ["rot13", "aesgcmsiv:", "aesgcmsiv:../../etc/passwd", ""])
 def test_an_unknown_encoding_is_named_and_no_path(encoding: str) -> None:
-    store = SealedStore(MemoryStore(), MemoryKeys())
+    store = SealedStore(MemoryStore(), MemoryKeys)
     with pytest.raises(LogCorrupt, match="which this version does not know"):
         artifacts_under(typing.cast(Store, store), encoding)
 
@@ -364,5 +362,5 @@ def test_nothing_is_recorded_with_a_key_that_is_not_here() -> None:
     encoding = encoding_of("ab" * 16)
     batch = Batch("run/r", 0, 1, "a", 1, [to_new(replace(event, encoding=encoding), encoding)])
     with pytest.raises(MissingKey):
-        sealing(kept, MemoryKeys()).append([batch])
+        sealing(kept, MemoryKeys).append([batch])
     assert list(kept.read("run/r")) == []

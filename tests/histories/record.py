@@ -20,11 +20,10 @@ from semantica.pipeline.events import pipeline as p  # noqa: E402
 from semantica.pipeline.events import step as s  # noqa: E402
 from semantica.pipeline.events.codec import NONE  # noqa: E402
 from semantica.pipeline.events.definition import RetryPolicy  # noqa: E402
-from semantica.pipeline.events.envelope import Envelope  # noqa: E402
+from semantica.pipeline.events.envelope import Envelope, encoding_of  # noqa: E402
 from semantica.pipeline.events.keys import MemoryKeys  # noqa: E402
 from semantica.pipeline.events.memory import MemoryStore  # noqa: E402
 from semantica.pipeline.events.sealed_store import sealing  # noqa: E402
-from semantica.pipeline.events.sealing import encoding_of  # noqa: E402
 from semantica.pipeline.events.store import Batch  # noqa: E402
 from semantica.pipeline.events.upcasters import to_event, to_new  # noqa: E402
 from semantica.pipeline.projections.catchup import load_run  # noqa: E402
@@ -154,7 +153,7 @@ def erased() -> Erased:
     story.complete("c").start("b").after(1).fail("b").tell(p.PipelineFailed("b", ERROR))
     kept, keys = MemoryStore(), MemoryKeys()
     encoding = encoding_of(keys.create("r").id)
-    sealed = sealing(kept, keys)
+    sealed = sealing(kept, lambda: keys)
     for e in story.store.read("run/r"):
         event = to_event(e)
         if isinstance(event, p.PipelineSubmitted):

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from ...events.definition import StepDefinition
+from ...events.envelope import CLEAR
 from ...events.redaction import HIDDEN_TEXT
-from ...events.sealing import CLEAR
 from ...projections.account import Account, Act, Datum, StepAccount, Tried, lineage
 from ..terminal import seconds
 from .document import Block, Cell, Code, Facts, Heading, Paragraph, Table
