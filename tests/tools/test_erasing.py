@@ -231,3 +231,31 @@ def test_a_window_that_was_open_shows_nothing_more_of_what_was_erased(
     here("erase", "r")
     assert WORD not in shown()
     assert reading.state("r", None)["status"] == "erased"
+
+
+def test_doctor_looks_after_the_keys(here: Here) -> None:
+    def keys() -> tuple[str, str]:
+        status = 1 if gone else 0
+        (check,) = (one for one in here.json("doctor", status=status)["checks"]
+                    if one["name"] == "keys")  # fmt: skip
+        return check["outcome"], check["found"] + (check.get("advice") or "")
+
+    gone = False
+    assert keys()[0] == "ok"
+    folder = here.log.with_name(f"{here.log.name}.keys")
+    (key,) = (path for path in folder.iterdir() if b'"run":"r"' in path.read_bytes())
+    key.chmod(0o644)
+    assert keys()[0] == "warn"
+    assert "chmod -R go=" in keys()[1]
+    key.chmod(0o600)
+    content = key.read_bytes()
+    here("erase", "r")
+    assert keys()[0] == "ok"
+    key.write_bytes(content)  # as after a death between the event and the end of the key
+    key.chmod(0o600)
+    gone = True
+    assert keys()[0] == "fail"
+    assert "erase it again" in keys()[1]
+    here("erase", "r")
+    gone = False
+    assert keys()[0] == "ok"
