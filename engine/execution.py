@@ -130,6 +130,7 @@ class ExecutionEngine(Controls):
             executor=options.executor,
             strict=strict,
             cancel_grace=cancel_grace,
+            log_level=options.config.log_level,
         )
         loop = self._shared.loop
         loop.post(partial(loop.owners.__setitem__, self.id, self._owner))

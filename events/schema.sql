@@ -96,9 +96,17 @@ CREATE VIEW "failures" AS
         FROM events WHERE type IN ('StepFailed', 'StepTimedOut', 'StepCompensationFailed',
                                    'StepCompensationRetryScheduled')
         ORDER BY position DESC;
+CREATE VIEW "lines" AS 
+        SELECT run AS run_id, step, attempt, item, strftime('%Y-%m-%dT%H:%M:%fZ', at / 1e9, 'unixepoch') AS at, level,
+               CASE encoding WHEN 'json' THEN json_extract(payload, '$.event') END AS event,
+               CASE encoding WHEN 'json' THEN json_remove(payload, '$.event') END AS fields, id
+        FROM logs;
 CREATE INDEX cached ON events (json_extract(payload, '$.cache'), position) WHERE type = 'StepCompleted' AND encoding = 'json' AND json_extract(payload, '$.cache') IS NOT NULL;
 CREATE INDEX archived ON events ('run/' || json_extract(payload, '$.run')) WHERE type = 'RunArchived';
 CREATE TABLE subscriptions (name TEXT PRIMARY KEY, position INTEGER NOT NULL, state BLOB NOT NULL);
+CREATE TABLE logs (id INTEGER PRIMARY KEY AUTOINCREMENT, run TEXT NOT NULL, step TEXT NOT NULL, attempt INTEGER NOT NULL, item TEXT, at INTEGER NOT NULL, level TEXT NOT NULL, encoding TEXT NOT NULL, payload TEXT NOT NULL);
+CREATE INDEX "idx_logs_run"
+    ON "logs" ("run");
 INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('semantica.pipeline', 'm001_log', strftime('%Y-%m-%d %H:%M:%f+00:00', 'now'));
 INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('semantica.pipeline', 'm002_views', strftime('%Y-%m-%d %H:%M:%f+00:00', 'now'));
 INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('semantica.pipeline', 'm003_cache', strftime('%Y-%m-%d %H:%M:%f+00:00', 'now'));
@@ -106,3 +114,4 @@ INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('semant
 INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('semantica.pipeline', 'm005_parents', strftime('%Y-%m-%d %H:%M:%f+00:00', 'now'));
 INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('semantica.pipeline', 'm006_archive', strftime('%Y-%m-%d %H:%M:%f+00:00', 'now'));
 INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('semantica.pipeline', 'm007_subscriptions', strftime('%Y-%m-%d %H:%M:%f+00:00', 'now'));
+INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('semantica.pipeline', 'm008_logs', strftime('%Y-%m-%d %H:%M:%f+00:00', 'now'));

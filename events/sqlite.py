@@ -13,10 +13,12 @@ from .artifacts import FileArtifacts
 from .directory import RunRow, advance, concerns, stream_of
 from .envelope import GENESIS, Envelope, NewEvent, chain
 from .errors import AppendRefused
+from .lines import LogLine
 from .machines import PipelineStatus
 from .memory import in_turn
 from .sqlite_connection import Connection, beside
 from .sqlite_file import LifeLock
+from .sqlite_lines import SqliteLines, write_lines
 from .sqlite_rows import ENVELOPE, ROW, to_envelope, to_row, write_row
 from .sqlite_subscriptions import SqliteSubscriptions
 from .store import Backup, Batch, Durability, InboxItem, Member, Snapshot, check_durability
@@ -55,6 +57,7 @@ class SqliteStore:
         self._connection = Connection(self.path, durability, busy_timeout)
         self._reading, self._writing = self._connection.reading, self._connection.writing
         self.subscriptions = SqliteSubscriptions(self._connection)
+        self.lines = SqliteLines(self._connection)
         self._lives: dict[str, LifeLock] = {}
         self._data_version = self._read_data_version()
         self.artifacts = FileArtifacts(
@@ -64,10 +67,11 @@ class SqliteStore:
     # -- events ------------------------------------------------------------------------------
 
     def append(
-        self, batches: Sequence[Batch], *, taken: Sequence[int] = ()
+        self, batches: Sequence[Batch], *, taken: Sequence[int] = (), lines: Sequence[LogLine] = ()
     ) -> list[AppendRefused | None]:
         with self._writing() as connection:
             answers = self._append_all(connection, batches)
+            write_lines(connection, lines)
             if taken:
                 refused = [answer.stream for answer in answers if answer]
                 kept = ", ".join("?" * len(refused))
@@ -360,7 +364,8 @@ class SqliteStore:
                 for table in ("events", "snapshots", "inbox"):
                     connection.execute(f"DELETE FROM {table} WHERE stream = ?", (head.stream,))
                 run_id = head.stream.partition("/")[2]
-                connection.execute("DELETE FROM directory WHERE run_id = ?", (run_id,))
+                for table, column in (("directory", "run_id"), ("logs", "run")):
+                    connection.execute(f"DELETE FROM {table} WHERE {column} = ?", (run_id,))
             return refusal
 
     @contextmanager

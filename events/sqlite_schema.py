@@ -1,8 +1,9 @@
 """Tables and views of a SQLite log, by numbered migrations.
 
 ``events`` is the truth. ``directory`` and ``snapshots`` are derived; ``inbox`` and ``members`` are
-how engines work together; ``subscriptions`` is how far consumers have read. The views ``runs``,
-``steps`` and ``failures`` are for people: query them with any SQLite tool.
+how engines work together; ``subscriptions`` is how far consumers have read; ``logs`` is what
+handlers have said. The views ``runs``, ``steps``, ``failures`` and ``lines`` are for people: query
+them with any SQLite tool.
 """
 
 from __future__ import annotations
@@ -119,6 +120,19 @@ def m007_subscriptions(db: Database) -> None:
     )
 
 
+@migrations()
+def m008_logs(db: Database) -> None:
+    """What handlers say. An id is never given twice: whoever asks for what came after one must not
+    miss a line."""
+    db.execute(
+        "CREATE TABLE logs (id INTEGER PRIMARY KEY AUTOINCREMENT, run TEXT NOT NULL, "
+        "step TEXT NOT NULL, attempt INTEGER NOT NULL, item TEXT, at INTEGER NOT NULL, "
+        "level TEXT NOT NULL, encoding TEXT NOT NULL, payload TEXT NOT NULL)"
+    )
+    db.table("logs").create_index(["run"])
+    _create_views(db)
+
+
 def _create_views(db: Database) -> None:
     for name, query in VIEWS.items():
         db.create_view(name, query, replace=True)
@@ -211,4 +225,9 @@ VIEWS = {
         FROM events WHERE type IN ('StepFailed', 'StepTimedOut', 'StepCompensationFailed',
                                    'StepCompensationRetryScheduled')
         ORDER BY position DESC""",
+    "lines": f"""
+        SELECT run AS run_id, step, attempt, item, {_time("at")} AS at, level,
+               CASE encoding WHEN 'json' THEN json_extract(payload, '$.event') END AS event,
+               CASE encoding WHEN 'json' THEN json_remove(payload, '$.event') END AS fields, id
+        FROM logs""",
 }

@@ -1,0 +1,139 @@
+"""From ``context.log`` to the log: what attempts have said waits here for a commit.
+
+Lines travel with the events that a turn commits: an attempt's last ones with its end. While nothing
+else is to be committed, they wait for one another. Whoever says more than the log should take is
+told so by a line that counts what was dropped; a handler never waits.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from ..events.errors import LogError
+from ..events.lines import LEVELS, LogLine, payload_of
+from .clock import Clock
+from .logger import logger
+from .saying import Said, kept, shortened
+
+if TYPE_CHECKING:
+    from .loop import Loop
+
+PATIENCE = 0.2
+"""Seconds that a line waits for others."""
+MOST_WAITING = 10_000
+"""Lines of a process that wait, while the log cannot be written."""
+BURST, INTERVAL = 10_000, 30
+"""Lines of an attempt that are kept in so many seconds; systemd-journald's defaults
+(https://www.freedesktop.org/software/systemd/man/journald.conf.html, RateLimitBurst=)."""
+OFF = "off"
+"""In place of a level: nothing is kept."""
+
+
+class WaitingLines:
+    """Lines of a loop's runs that are not in the log yet."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._lock = threading.Lock()
+        self._waiting: list[LogLine] = []
+        self._expected = self._due = False
+
+    def add(self, line: LogLine, *, must: bool = False) -> bool:
+        """Have a line written; False: there are too many, unless it ``must``. Any thread."""
+        with self._lock:
+            if len(self._waiting) >= MOST_WAITING and not must:
+                return False
+            self._waiting.append(line)
+            expected, self._expected = self._expected, True
+        if not expected:
+            self._loop.post(self._expect)
+        return True
+
+    def _expect(self) -> None:
+        self._loop.timers.after(PATIENCE, self._fall_due)
+
+    def _fall_due(self) -> None:
+        self._due = bool(self._waiting)
+
+    def take(self, *, anyway: bool) -> list[LogLine]:
+        """What this turn commits: all there is, if it commits ``anyway``, or they have waited."""
+        if not (anyway or self._due):
+            return []
+        with self._lock:
+            lines, self._waiting = self._waiting, []
+            self._expected = self._due = False
+        return lines
+
+    def flush(self) -> None:
+        """Write what there is, as the last thing. It is no reason to fail."""
+        lines = self.take(anyway=True)
+        try:
+            if lines:
+                self._loop.store.append([], lines=lines)
+        except LogError as error:
+            logger().warning(f"{len(lines)} lines of handlers are lost", error=str(error))
+
+
+class AttemptLines:
+    """What an attempt says: kept, if it is severe enough, and passed to the application's logger.
+
+    Args:
+        level: The least severe one that is kept, or :data:`OFF`.
+    """
+
+    def __init__(
+        self, waiting: WaitingLines, run: str, step: str, attempt: int, level: str, clock: Clock
+    ) -> None:
+        self._waiting, self._clock = waiting, clock
+        self._run, self._step, self._attempt = run, step, attempt
+        self._kept = () if level == OFF else LEVELS[LEVELS.index(level) :]
+        self._lock = threading.Lock()
+        self._since = self._count = self._dropped = 0
+
+    def __call__(self, said: Said) -> None:
+        if said.level in self._kept:
+            self._keep(said)
+        bound = logger().bind(run=self._run, step=self._step, attempt=self._attempt)
+        values = said.values
+        if said.error is not None:
+            values = {**values, "exc_info": said.error}
+            values.pop("exception", None)
+        getattr(bound, said.level)(**values)
+
+    def _keep(self, said: Said) -> None:
+        if not self._may_speak(said.at):
+            return
+        item = None if said.item is None else shortened(said.item)
+        if not self._waiting.add(self._line(said.at, said.level, kept(said.values), item)):
+            with self._lock:
+                self._dropped += 1
+
+    def _may_speak(self, at: int) -> bool:
+        """Whether it has not said too much of late."""
+        with self._lock:
+            if at - self._since >= INTERVAL * 10**9:
+                self._since, self._count = at, 0
+                dropped, self._dropped = self._dropped, 0
+            else:
+                dropped = 0
+            self._count += 1
+            allowed = self._count <= BURST
+            self._dropped += not allowed
+        self._confess(dropped, at)
+        return allowed
+
+    def end(self) -> None:
+        """The attempt is over; what it may say from now on is kept as well."""
+        with self._lock:
+            dropped, self._dropped = self._dropped, 0
+        self._confess(dropped, self._clock.now())
+
+    def _confess(self, dropped: int, at: int) -> None:
+        if dropped:
+            told = {"event": f"{dropped:,} lines were dropped", "dropped": dropped}
+            self._waiting.add(self._line(at, "warning", told), must=True)
+
+    def _line(self, at: int, level: str, said: dict[str, Any], item: str | None = None) -> LogLine:
+        payload, encoding = payload_of(said)
+        return LogLine(self._run, self._step, self._attempt, at, level, payload, item, encoding)
