@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Attempts:
-    """The loop's side of its workers. All but the ``post`` methods belong to the loop's thread."""
+    """The loop's side of its workers. All but the ``post`` methods belong to turns."""
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
@@ -140,10 +140,11 @@ class Attempts:
     # What comes back
 
     def _post_outcome(self, live: LiveRun, i: int, flight: InFlight, command: Any) -> None:
-        self._loop.post(partial(self._outcome, live, i, flight, command))
+        ring = not live.owner.backend.here
+        self._loop.post(partial(self._outcome, live, i, flight, command), ring=ring)
 
     def _post_release(self, live: LiveRun, flight: InFlight) -> None:
-        self._loop.post(partial(self._release, live, flight))
+        self._loop.post(partial(self._release, live, flight), ring=not live.owner.backend.here)
 
     def post_report(
         self, run_id: str, i: int, attempt: int, done: float, total: float | None, text: str | None

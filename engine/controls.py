@@ -307,8 +307,8 @@ class Controls(Queries):
             raise EngineClosed("this engine was closed meanwhile; make another one")
 
     def _check_thread(self) -> None:
-        """A callback of a future runs in the loop's thread, which cannot wait for itself."""
-        if self._open().loop.here:
+        """A callback of a future runs in a turn of the loop, which cannot wait for itself."""
+        if self._open().loop.turns.here:
             raise RuntimeError(
                 "this call waits for the engine and was made from a future's callback, which the "
                 "engine calls; use execute_pipeline_async there, or another thread"

@@ -124,7 +124,7 @@ class ExecutionEngine(Controls):
         self._shared: SharedLoop | None = open_log(log, durability, clock)
         self._owner = Owner(
             self.id,
-            Workers(options.max_workers),
+            Workers(options.max_workers, self._shared.loop.turns.take_one),
             self.failure_handler,
             Supply(self._shared.loop, resource_scheduler, options.config),
             executor=options.executor,

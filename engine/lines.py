@@ -8,16 +8,16 @@ told so by a line that counts what was dropped; a handler never waits.
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from ..events.errors import LogError
 from ..events.lines import LEVELS, LogLine, payload_of
+from ..events.store import Store
+from .backends.alarm import after
 from .clock import Clock
 from .logger import logger
 from .saying import Said, kept, shortened
-
-if TYPE_CHECKING:
-    from .loop import Loop
 
 PATIENCE = 0.2
 """Seconds that a line waits for others."""
@@ -31,13 +31,17 @@ OFF = "off"
 
 
 class WaitingLines:
-    """Lines of a loop's runs that are not in the log yet."""
+    """Lines of a loop's runs that are not in the log yet.
 
-    def __init__(self, loop: Loop) -> None:
-        self._loop = loop
+    Args:
+        wake: See to it that there is a turn. Any thread.
+    """
+
+    def __init__(self, store: Store, wake: Callable[[], None]) -> None:
+        self._store, self._wake = store, wake
         self._lock = threading.Lock()
         self._waiting: list[LogLine] = []
-        self._expected = self._due = False
+        self._alarmed = self._due = False
 
     def add(self, line: LogLine, *, must: bool = False) -> bool:
         """Have a line written; False: there are too many, unless it ``must``. Any thread."""
@@ -45,16 +49,16 @@ class WaitingLines:
             if len(self._waiting) >= MOST_WAITING and not must:
                 return False
             self._waiting.append(line)
-            expected, self._expected = self._expected, True
-        if not expected:
-            self._loop.post(self._expect)
+            alarmed, self._alarmed = self._alarmed, True
+        if not alarmed:  # a turn for it alone would cost more than the line
+            after(PATIENCE, self._fall_due)
         return True
 
-    def _expect(self) -> None:
-        self._loop.timers.after(PATIENCE, self._fall_due)
-
     def _fall_due(self) -> None:
-        self._due = bool(self._waiting)
+        with self._lock:
+            self._alarmed, self._due = False, bool(self._waiting)
+        if self._due:
+            self._wake()
 
     def take(self, *, anyway: bool) -> list[LogLine]:
         """What this turn commits: all there is, if it commits ``anyway``, or they have waited."""
@@ -62,7 +66,7 @@ class WaitingLines:
             return []
         with self._lock:
             lines, self._waiting = self._waiting, []
-            self._expected = self._due = False
+            self._due = False
         return lines
 
     def flush(self) -> None:
@@ -70,7 +74,7 @@ class WaitingLines:
         lines = self.take(anyway=True)
         try:
             if lines:
-                self._loop.store.append([], lines=lines)
+                self._store.append([], lines=lines)
         except LogError as error:
             logger().warning(f"{len(lines)} lines of handlers are lost", error=str(error))
 

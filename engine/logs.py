@@ -39,7 +39,7 @@ class SharedLoop:
         self.store = store
         self.loop = Loop(store, clock)
         self.users = 0
-        self.loop.start()
+        self.loop.turns.start()
 
     def leave(self) -> None:
         """An engine is done with it; the last one closes the log."""
@@ -48,7 +48,12 @@ class SharedLoop:
             if self.users:
                 return
             _shared.pop(self.key, None)
-        self.loop.stop()
+        self.end()
+
+    def end(self) -> None:
+        """Stop the loop, and close the log."""
+        self.loop.turns.stop()
+        self.loop.lines.flush()
         self.store.close()
 
 
@@ -187,7 +192,7 @@ def retire(shared: SharedLoop, owner: Owner) -> None:
     """What close() does, without waiting; runs in any thread, at any time."""
 
     def released(left: list[Unfinished]) -> None:
-        # Not in the loop's thread: the last one to leave stops that thread and waits for it.
+        # Not in a turn: the last one to leave waits until there are no more.
         threading.Thread(target=shared.leave, daemon=True).start()
 
     shared.loop.post(partial(shared.loop.ownership.close, owner, False, released))
@@ -198,9 +203,8 @@ def _at_exit() -> None:
         return  # a fork: the loops, and their logs, are the parent's
     for shared in list(_shared.values()):
         left = drain(shared)
-        shared.loop.stop()
         try:
-            shared.store.close()
+            shared.end()
         except LogError as error:
             sys.stderr.write(f"semantica.pipeline: {error}\n")
         if shared.store.location != ":memory:":

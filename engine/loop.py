@@ -43,6 +43,7 @@ from .mailbox import Mailbox, Message
 from .ownership import Ownership
 from .result import result_of
 from .timers import Timers
+from .turns import Turns
 from .writing import append_patiently, patiently
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ MAX_SLEEP = 3600.0
 class Loop:
     """Executes the runs of this process on one log.
 
-    All but :meth:`post`, :meth:`start`, :meth:`stop` and :attr:`here` belongs to its own thread.
+    All but :meth:`post`, :meth:`wake` and :attr:`turns` belongs to whoever has a turn.
     """
 
     def __init__(self, store: Store, clock: Clock) -> None:
@@ -75,48 +76,36 @@ class Loop:
         self.now = clock.now()
         """The time of this turn."""
         self._mailbox = Mailbox()
+        self.turns = Turns(self._mailbox, self._have_turn, self._patience)
         self.gathering = Gathering(self._mailbox, clock)
         self._touched: dict[str, LiveRun] = {}
         self.hungry: dict[str, Owner] = {}
-        self.lines = WaitingLines(self)
+        self.lines = WaitingLines(store, self.wake)
         self.taken: list[int] = []
         """Inbox items to remove with this turn's commit."""
         self._replies: list[tuple[Future[Any], object, str | None]] = []
         self._order = count()
-        self._thread: threading.Thread | None = None
 
     # -- the outside -------------------------------------------------------------------------
 
-    def post(self, message: Message) -> bool:
-        """Have ``message`` called in the next turn; False when the loop has ended. Any thread."""
-        return self._mailbox.post(message)
+    def post(self, message: Message, *, ring: bool = True) -> bool:
+        """Have ``message`` called in the next turn; False when the loop has ended. Any thread.
+
+        Args:
+            ring: See to it that there is one. False: the caller takes it, if nobody else does.
+        """
+        return self._mailbox.post(message, ring=ring)
 
     def wake(self) -> None:
         """See to it that another turn follows. Any thread."""
         self.post(_nothing)
 
-    def start(self) -> None:
-        """Run turns in a thread until :meth:`stop`."""
-        self._thread = threading.Thread(target=self._run, name="semantica-loop", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End the thread after the turn it is in."""
-        self._mailbox.close()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join()
-
-    def _run(self) -> None:
-        while True:
-            messages = self._mailbox.collect(self._patience())
-            if messages is None:
-                return self.lines.flush()
-            self.gathering.gather(messages)
-            try:
-                self.turn(messages)
-            except Exception as error:
-                self._fail_all(error)
-            del messages  # who waits in one of them may be forgotten meanwhile
+    def _have_turn(self, messages: list[Message]) -> None:
+        self.gathering.gather(messages)
+        try:
+            self.turn(messages)
+        except Exception as error:
+            self._fail_all(error)
 
     def _patience(self) -> float | None:
         """Seconds to sleep when nothing arrives."""
@@ -144,11 +133,6 @@ class Loop:
             message()
         except Exception:
             logger().exception("a message could not be handled")
-
-    @property
-    def here(self) -> bool:
-        """Whether the caller runs in the loop's own thread, where it must not wait for it."""
-        return threading.current_thread() is self._thread
 
     def record(self, live: LiveRun, events: list[Event], actor: str | None = None) -> None:
         """Take events into this turn's commit."""

@@ -9,14 +9,15 @@ from ..attempt import Attempt, Report
 
 
 class Backend(Protocol):
-    """Workers that carry out attempts, one at a time each. Called by the loop's thread alone."""
+    """Workers that carry out attempts, one at a time each. Called in turns of the loop alone."""
 
     max_workers: int
     """How many there are."""
 
     @property
     def here(self) -> bool:
-        """Whether the caller runs in one of these workers. Any thread."""
+        """Whether the caller runs in one of these workers, in a thread that has a turn of the loop
+        (:meth:`~semantica.pipeline.engine.turns.Turns.take_one`) after each job. Any thread."""
         ...
 
     def acquire(self) -> str | None:

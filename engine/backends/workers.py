@@ -36,9 +36,9 @@ _here = threading.local()
 
 
 class _Worker:
-    def __init__(self, name: str, token: object) -> None:
+    def __init__(self, name: str, token: object, between: Callable[[], None]) -> None:
         self.name = name
-        self._token = token
+        self._token, self._between = token, between
         self.abandoned = False
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -67,9 +67,12 @@ class _Worker:
     def _take_job(self) -> bool:
         """Do the next job; False: there will be no more. It is not held on to when it is done."""
         job = self._jobs.get()
-        if job is not None:
-            job(self._living_process)
-        return job is not None
+        if job is None:
+            return False
+        job(self._living_process)
+        del job
+        self._between()
+        return True
 
     def _living_process(self, gpus: tuple[int, ...] = ()) -> WorkerProcess:
         """The process beside this worker: the one it had before, if that lives and sees these."""
@@ -102,7 +105,8 @@ class Workers:
     method is for one thread at a time.
     """
 
-    def __init__(self, max_workers: int) -> None:
+    def __init__(self, max_workers: int, between: Callable[[], None] = lambda: None) -> None:
+        self._between = between
         self._workers: dict[str, _Worker] = {}
         self._free: deque[str] = deque()  # the last one released is the first one used: few threads
         self._count = 0
@@ -179,7 +183,7 @@ class Workers:
     def _add(self) -> None:
         self._count += 1
         name = f"worker-{self._count}"
-        self._workers[name] = _Worker(name, self._token)
+        self._workers[name] = _Worker(name, self._token, self._between)
         self._free.appendleft(name)
 
 

@@ -26,7 +26,8 @@ def test_a_box_is_filled_with_what_comes_in_time() -> None:
     threading.Timer(0.02, lambda: [box.post(nothing) for _ in range(3)]).start()
     assert box.fill(messages, wanted=3, patience=PATIENCE)
     assert len(messages) == 3
-    assert box.collect(PATIENCE) == [nothing], "what comes later is for the next turn"
+    assert box.sleep(PATIENCE)
+    assert box.take() == [nothing], "what comes later is for the next turn"
 
 
 def test_a_box_is_waited_for_no_longer_than_that() -> None:
@@ -37,11 +38,14 @@ def test_a_box_is_waited_for_no_longer_than_that() -> None:
     assert time.monotonic() - begun < PATIENCE / 2
 
 
-def test_a_closed_box_is_not_waited_for_and_still_ends() -> None:
-    box, messages = Mailbox(), [nothing]
+def test_a_closed_box_ends_when_what_was_there_has_been_taken() -> None:
+    box = Mailbox()
+    assert box.post(nothing, ring=False)
     box.close()
-    assert not box.fill(messages, wanted=2, patience=PATIENCE)
-    assert box.collect(PATIENCE) is None
+    assert box.sleep(PATIENCE), "somebody has to take it"
+    assert box.post(nothing), "and what comes meanwhile"
+    assert box.take() == [nothing, nothing]
+    assert not box.sleep(PATIENCE)
     assert not box.post(nothing)
 
 

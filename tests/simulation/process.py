@@ -65,8 +65,7 @@ class Process:
 
     def turn(self) -> None:
         """What the loop's thread does."""
-        messages = self.loop._mailbox.collect(0)
-        assert messages is not None
+        messages = self.loop._mailbox.take()
         self.busy, before = True, list(self.loop.runs.values())
         try:
             self.loop.turn(messages)
