@@ -21,7 +21,18 @@ from ..events.retention import mentioned
 from ..events.store import Store
 from ..events.upcasters import to_event
 from ..events.verify import artifacts_of
-from .carried import ARTIFACTS, EVENTS, FORMAT, MANIFEST, VERSION, CarriedRun, Manifest, line_of
+from .carried import (
+    ARTIFACTS,
+    EVENTS,
+    FORMAT,
+    LINES,
+    MANIFEST,
+    VERSION,
+    CarriedRun,
+    Manifest,
+    line_of,
+    said_line_of,
+)
 from .retention import with_children
 
 
@@ -32,6 +43,7 @@ class Exported(msgspec.Struct, frozen=True):
     runs: int
     events: int
     artifacts: int
+    lines: int = 0
 
 
 def export_runs(store: Store, chosen: Sequence[RunRow] | None, path: Path) -> Exported:
@@ -57,12 +69,17 @@ def export_runs(store: Store, chosen: Sequence[RunRow] | None, path: Path) -> Ex
                 for envelope in _events(store, run):
                     file.write(line_of(envelope) + b"\n")
                     named |= _named(envelope, known)
+        lines = 0
+        with _member(archive, LINES) as file:
+            for line in (line for run in runs for line in store.lines.read(run.run)):
+                file.write(said_line_of(line) + b"\n")
+                lines += 1
         artifacts = 0
         for digest, content in _reached(store.artifacts, named, known):
             with _member(archive, ARTIFACTS + digest) as file:
                 file.write(content)
             artifacts += 1
-    return Exported(str(path), len(runs), sum(run.events for run in runs), artifacts)
+    return Exported(str(path), len(runs), sum(run.events for run in runs), artifacts, lines)
 
 
 def _roots(every: list[RunRow], chosen: Sequence[RunRow] | None) -> list[RunRow]:

@@ -98,12 +98,19 @@ class AttemptLines:
     def __call__(self, said: Said) -> None:
         if said.level in self._kept:
             self._keep(said)
-        bound = logger().bind(run=self._run, step=self._step, attempt=self._attempt)
         values = said.values
         if said.error is not None:
             values = {**values, "exc_info": said.error}
             values.pop("exception", None)
-        getattr(bound, said.level)(**values)
+        try:
+            self._show(said.level, values)
+        except Exception:  # of a broken __repr__, say
+            self._show(said.level, kept(said.values))
+
+    def _show(self, level: str, values: dict[str, Any]) -> None:
+        """As the application has configured it."""
+        bound = logger().bind(run=self._run, step=self._step, attempt=self._attempt)
+        getattr(bound, level)(**values)
 
     def _keep(self, said: Said) -> None:
         if not self._may_speak(said.at):
