@@ -72,8 +72,10 @@ class Families:
     def _reach_children(self, live: LiveRun) -> Iterator[LiveRun]:
         """Ask of the runs of its steps what is asked of a run; one that has ended meanwhile, when
         it could not be told, wakes its step."""
+        if not live.run.state.delegated:
+            return
         command = nesting.asked(live.run)
-        if not live.run.state.delegated or (command is None and not live.all_touched):
+        if command is None and not live.all_touched:
             return
         for i, run_id in list(live.run.state.delegated.items()):
             status = self._status(run_id)
@@ -92,9 +94,10 @@ class Families:
 
     def _drained(self, live: LiveRun) -> bool:
         """Whether what its state asks of the runs of its steps is done."""
-        if nesting.asked(live.run) is None:
+        children = live.run.state.delegated.values()
+        if not children or nesting.asked(live.run) is None:
             return True
-        return not any(self._status(child).active for child in live.run.state.delegated.values())
+        return not any(self._status(child).active for child in children)
 
     def _tell_parent(self, live: LiveRun) -> Iterator[LiveRun]:
         """The end of a run wakes the step that it is; that of its rollback ends the undoing."""

@@ -199,7 +199,7 @@ class LiveRun:
 
     def can_start(self) -> bool:
         """Whether another step could start now."""
-        return may_start(self.run) and self.next_step() is not None
+        return self.next_step() is not None and may_start(self.run)
 
     def next_step(self) -> int | None:
         """The step that should start first: ready, or with a retry that is due."""

@@ -31,6 +31,7 @@ from ..projections.catchup import save_snapshot, snapshot_due
 from .attempts import Attempts
 from .clock import Clock
 from .core import commands as c
+from .core.admission import may_start
 from .core.decide import decide
 from .core.effects import outstanding
 from .families import Families
@@ -179,7 +180,7 @@ class Loop:
         live = heappop(owner.queue)[1]
         live.queued = False
         i = live.next_step()
-        if i is None or not live.can_start() or not self.holds(live):
+        if i is None or not may_start(live.run) or not self.holds(live):
             return False
         if self._reuse(live, i):
             self._queue(live)

@@ -292,11 +292,9 @@ def _refused(
 ) -> dict[str, AppendRefused]:
     """The streams that may not be written: one whose batch is refused, and those of its unit."""
     heads: dict[str, tuple[int, int] | None] = {}
-    units: dict[str, dict[str, None]] = {}
     refused: dict[str, AppendRefused] = {}
     for batch in batches:
         stream = batch.stream
-        units.setdefault(batch.unit or stream, {})[stream] = None
         if stream not in heads:
             heads[stream] = head(stream)
         known = heads[stream]
@@ -305,6 +303,9 @@ def _refused(
             refused.setdefault(stream, refusal)
         if known is not None:
             heads[stream] = known[0] + len(batch.events), batch.epoch
+    units: dict[str, dict[str, None]] = {}
+    for batch in batches if refused else ():
+        units.setdefault(batch.unit or batch.stream, {})[batch.stream] = None
     for streams in units.values():
         reason = next((refused[stream].reason for stream in streams if stream in refused), None)
         if reason is not None:
