@@ -95,6 +95,10 @@ class Lines(Protocol):
         """The last ``count`` lines of a run, or those of an id lower than ``before``, in order."""
         ...
 
+    def position(self) -> int:
+        """The id of the newest line of all runs; 0 while there is none."""
+        ...
+
     def heads(self, after: int) -> dict[str, int]:
         """The id of the newest line of each run that has one with a higher id than ``after``."""
         ...
@@ -155,6 +159,9 @@ class MemoryLines:
         lines = reversed(self._runs.get(run_id, [])[:])
         fitting = (one for one in lines if before is None or one.id < before)
         return list(islice(filter(wanted.fits, fitting), count))[::-1]
+
+    def position(self) -> int:
+        return max((lines[-1].id for lines in self._runs.copy().values()), default=0)
 
     def heads(self, after: int) -> dict[str, int]:
         heads = {run_id: lines[-1].id for run_id, lines in self._runs.copy().items()}

@@ -41,6 +41,10 @@ class SqliteLines:
             found = list(map(_to_line, connection.execute(query, (*values, count))))
         return found[::-1]
 
+    def position(self) -> int:
+        with self._connection.reading() as connection:
+            return int(connection.execute("SELECT coalesce(max(id), 0) FROM logs").fetchone()[0])
+
     def heads(self, after: int) -> dict[str, int]:
         with self._connection.reading() as connection:
             query = "SELECT run, max(id) FROM logs WHERE id > ? GROUP BY run"

@@ -77,13 +77,14 @@ def test_an_id_is_never_given_twice(store: Store) -> None:
 
 
 def test_who_follows_is_told_which_runs_have_said_more(store: Store) -> None:
-    assert store.lines.heads(0) == {}
+    assert store.lines.heads(0) == {} and store.lines.position() == 0
     store.append([opening("r"), opening("s")], lines=[line("r"), line("s"), line("r")])
     heads = store.lines.heads(0)
     last = {run: list(store.lines.read(run))[-1].id for run in ("r", "s")}
     assert heads == last
     store.append([], lines=[line("s", "more")])
-    seen = max(heads.values())
+    seen = store.lines.position() - 1
+    assert seen == max(heads.values())
     assert list(store.lines.heads(seen)) == ["s"]
     assert events(store.lines.read("s", after=heads["s"])) == ["more"]
 
