@@ -7,7 +7,7 @@ import re
 
 from playwright.sync_api import expect
 from tools.recorded import restored
-from tools.web.large import many_runs, wide_run
+from tools.web.large import many_runs, talkative, wide_run
 
 STATUS = ".title .badge"
 
@@ -156,6 +156,7 @@ def test_what_a_visitor_without_the_token_and_a_reader_may_do(window, look):
 def test_keyboard_phone_and_a_large_log(window, look):
     many_runs(window.log, 3000)
     wide_run(window.log, 1000)
+    talkative(window.log, "wide", 450)
     address = window.open()
     seen = look(address, reduced_motion="reduce")
     page = seen.page
@@ -186,6 +187,16 @@ def test_keyboard_phone_and_a_large_log(window, look):
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")  # the steps of that box
     expect(page.locator(".steps .list")).to_have_attribute("aria-rowcount", "1000")
+    page.get_by_role("tab", name="steps").press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".said-line")).to_have_count(200)
+    expect(page.locator(".said-line").last).to_be_in_viewport()
+    page.get_by_role("button", name="Earlier lines").press("Enter")
+    expect(page.locator(".said-line")).to_have_count(400)
+    page.get_by_role("button", name="Earlier lines").press("Enter")
+    expect(page.locator(".said-line")).to_have_count(450)
+    expect(page.get_by_role("button", name="Earlier lines")).to_be_hidden()
+    assert page.locator(".said-line .what").all_inner_texts() == [f"line {n}" for n in range(450)]
     slider = page.get_by_role("slider")
     slider.focus()
     page.keyboard.press("Home")
@@ -204,3 +215,6 @@ def test_keyboard_phone_and_a_large_log(window, look):
         phone.go(place)
         expect(phone.page.locator(".row").first).to_be_visible()
         assert phone.page.evaluate(hidden) <= 0, f"{place} is wider than a phone"
+        for tab in phone.page.get_by_role("tab").all():
+            tab.click()
+            assert phone.page.evaluate(hidden) <= 0, f"{place}: a tab is wider than a phone"
