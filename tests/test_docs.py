@@ -38,7 +38,7 @@ def test_the_diagrams_are_those_of_the_law() -> None:
 
 
 def test_every_python_block_is_executed() -> None:
-    assert len(BLOCKS) == 12, "a new block needs a test"
+    assert len(BLOCKS) == 13, "a new block needs a test"
 
 
 def test_the_block_on_programs_does_what_it_says(tmp_path: Path) -> None:
@@ -119,6 +119,13 @@ def test_the_block_on_nested_pipelines_does_what_it_says(tmp_path: Path) -> None
 def test_the_block_on_following_the_log_does_what_it_says(tmp_path: Path) -> None:
     told = output_of(block("def tally("), tmp_path)
     assert told == "{'a': 1}\n{'a': 1}\n{'a': 1}\nmail: one\n"
+
+
+def test_the_block_on_what_handlers_say_does_what_it_says(tmp_path: Path) -> None:
+    assert output_of(block('build("resizing")'), tmp_path).splitlines() == [
+        "info resize None begun {'images': 2}",
+        "warning resize images/-1 too small {'width': -1}",
+    ]
 
 
 def test_the_block_on_secrets_does_what_it_says(

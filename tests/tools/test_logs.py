@@ -47,15 +47,15 @@ def test_lines_as_people_read_them(here: Here) -> None:
     said = here("logs").stdout.splitlines()
     again = next(i for i, line in enumerate(said) if "load (2)" in line)
     resized, opened, slow, lost, *trace = said[:again]
-    assert resized[24:] == "info      each            resized  item=images/1"
-    assert opened[24:] == (
+    assert resized[25:] == "info      each            resized  item=images/1"
+    assert opened[25:] == (
         'info      load            opened \\x1b[31m  table=users  of="two words"  n=1.5'
     )
-    assert slow[24:] == "warning   load            slow  attempt_of=[1]"
-    assert lost[24:] == "error     load            lost"
+    assert slow[25:] == "warning   load            slow  attempt_of=[1]"
+    assert lost[25:] == "error     load            lost"
     assert (trace[0], trace[-1]) == ("    exception:", "      KeyError: 'k'")
     assert "load (2)        slow  attempt_of=[2]" in "\n".join(said)
-    assert here("logs", "--limit", "1").stdout.splitlines()[0][24:] == (
+    assert here("logs", "--limit", "1").stdout.splitlines()[0][25:] == (
         "error     load (2)        lost"
     )
 
