@@ -12,7 +12,7 @@ Message = Callable[[], None]
 
 
 class Mailbox:
-    """A queue of messages that can be closed without losing one, and a bell for who sleeps by it."""
+    """A queue of messages that can be closed without losing one, with a bell for who sleeps."""
 
     def __init__(self) -> None:
         self._messages: SimpleQueue[Message] = SimpleQueue()

@@ -19,7 +19,17 @@ from .memory import in_turn
 from .sqlite_connection import Connection, beside
 from .sqlite_file import LifeLock
 from .sqlite_lines import SqliteLines, write_lines
-from .sqlite_rows import ENVELOPE, ROW, to_envelope, to_row, write_row
+from .sqlite_rows import (
+    ENVELOPE,
+    HISTORY,
+    ROW,
+    number_of,
+    read_row,
+    remove_stream,
+    to_envelope,
+    to_row,
+    write_row,
+)
 from .sqlite_subscriptions import SqliteSubscriptions
 from .store import Backup, Batch, Durability, InboxItem, Member, Snapshot, check_durability
 
@@ -90,7 +100,7 @@ class SqliteStore:
     def _append_all(
         self, connection: sqlite3.Connection, batches: Sequence[Batch]
     ) -> list[AppendRefused | None]:
-        heads: dict[str, tuple[int, int, bytes]] = {}
+        heads: dict[str, tuple[int, int, bytes, int]] = {}
 
         def head(stream: str) -> tuple[int, int] | None:
             heads[stream] = found = self._head(connection, stream)
@@ -103,19 +113,22 @@ class SqliteStore:
         return in_turn(batches, head, append)
 
     @staticmethod
-    def _head(connection: sqlite3.Connection, stream: str) -> tuple[int, int, bytes]:
+    def _head(connection: sqlite3.Connection, stream: str) -> tuple[int, int, bytes, int]:
+        """Version, epoch and digest of a stream's newest event, and the number that the stream has;
+        0: none yet."""
         found = connection.execute(
-            "SELECT version, epoch, digest FROM events WHERE stream = ? "
-            "ORDER BY version DESC LIMIT 1",
+            "SELECT version, epoch, digest, id FROM streams JOIN events ON stream = id "
+            "WHERE name = ? ORDER BY version DESC LIMIT 1",
             (stream,),
         ).fetchone()
-        return found or (0, 0, GENESIS)
+        return found or (0, 0, GENESIS, 0)
 
     def _append(
-        self, connection: sqlite3.Connection, batch: Batch, head: tuple[int, int, bytes]
-    ) -> tuple[int, int, bytes]:
+        self, connection: sqlite3.Connection, batch: Batch, head: tuple[int, int, bytes, int]
+    ) -> tuple[int, int, bytes, int]:
         """Append behind a stream's head; returns the new one."""
-        version, _, digest = head
+        version, _, digest, number = head
+        number = number or number_of(connection, batch.stream)
         rows: list[tuple[Any, ...]] = []
         stream, at, actor, term = batch.stream, batch.at, batch.actor, batch.epoch
         changes: list[NewEvent] = []
@@ -124,7 +137,7 @@ class SqliteStore:
             digest = chain(digest, stream, version, at, actor, term, event)
             rows.append(
                 (
-                    stream,
+                    number,
                     version,
                     event.type,
                     event.schema,
@@ -145,19 +158,19 @@ class SqliteStore:
         )
         if changes:
             self._advance_directory(connection, batch, changes)
-        return version, term, digest
+        return version, term, digest, number
 
     def _advance_directory(
         self, connection: sqlite3.Connection, batch: Batch, events: Sequence[NewEvent]
     ) -> None:
-        row = self._select_run(connection, batch.stream.partition("/")[2])
+        row = read_row(connection, batch.stream.partition("/")[2])
         for event in events:
             row = advance(row, batch.stream, batch.at, batch.epoch, event)
         if row is not None:
             write_row(connection, row)
 
     def read(self, stream: str, after: int = 0) -> Iterator[Envelope]:
-        return self._pages("stream = ? AND version > ? ORDER BY version", (stream,), after, 2)
+        return self._pages("name = ? AND version > ? ORDER BY version", (stream,), after, 2)
 
     def read_all(self, after: int = 0) -> Iterator[Envelope]:
         return self._pages("position > ? ORDER BY position", (), after, 0)
@@ -166,7 +179,7 @@ class SqliteStore:
         self, where: str, fixed: tuple[str, ...], after: int, key: int
     ) -> Iterator[Envelope]:
         """Page by page, so that no read transaction lives long and the WAL can be reset."""
-        query = f"SELECT {ENVELOPE} FROM events WHERE {where} LIMIT {_PAGE}"
+        query = f"SELECT {ENVELOPE} FROM {HISTORY} WHERE {where} LIMIT {_PAGE}"
         while True:
             with self._reading() as connection:
                 rows = connection.execute(query, (*fixed, after)).fetchall()
@@ -183,7 +196,7 @@ class SqliteStore:
     def head(self, stream: str) -> Envelope | None:
         with self._reading() as connection:
             found = connection.execute(
-                f"SELECT {ENVELOPE} FROM events WHERE stream = ? ORDER BY version DESC LIMIT 1",
+                f"SELECT {ENVELOPE} FROM {HISTORY} WHERE name = ? ORDER BY version DESC LIMIT 1",
                 (stream,),
             ).fetchone()
         return to_envelope(found) if found else None
@@ -191,7 +204,7 @@ class SqliteStore:
     def cached(self, key: str) -> Envelope | None:
         with self._reading() as connection:
             found = connection.execute(
-                f"SELECT {ENVELOPE} FROM events WHERE type = 'StepCompleted' "
+                f"SELECT {ENVELOPE} FROM {HISTORY} WHERE type = 'StepCompleted' "
                 "AND encoding = 'json' "
                 "AND json_extract(payload, '$.cache') = ? ORDER BY position DESC LIMIT 1",
                 (key,),
@@ -205,7 +218,7 @@ class SqliteStore:
     @staticmethod
     def _archived(connection: sqlite3.Connection, stream: str) -> Envelope | None:
         found = connection.execute(
-            f"SELECT {ENVELOPE} FROM events WHERE type = 'RunArchived' "
+            f"SELECT {ENVELOPE} FROM {HISTORY} WHERE type = 'RunArchived' "
             "AND 'run/' || json_extract(payload, '$.run') = ?",
             (stream,),
         ).fetchone()
@@ -215,14 +228,7 @@ class SqliteStore:
 
     def run(self, run_id: str) -> RunRow | None:
         with self._reading() as connection:
-            return self._select_run(connection, run_id)
-
-    @staticmethod
-    def _select_run(connection: sqlite3.Connection, run_id: str) -> RunRow | None:
-        found = connection.execute(
-            f"SELECT {ROW} FROM directory WHERE run_id = ?", (run_id,)
-        ).fetchone()
-        return to_row(found) if found else None
+            return read_row(connection, run_id)
 
     def runs(
         self,
@@ -257,8 +263,8 @@ class SqliteStore:
             connection.execute("DELETE FROM snapshots")
             connection.execute("DELETE FROM directory")
             found = connection.execute(
-                "SELECT stream, at, epoch, type, schema, payload FROM events "
-                "WHERE type LIKE 'Pipeline%' ORDER BY stream, version"
+                f"SELECT name, at, epoch, type, schema, payload FROM {HISTORY} "
+                "WHERE type LIKE 'Pipeline%' ORDER BY events.stream, version"
             )
             row: RunRow | None = None
             for stream, at, epoch, kind, schema, payload in found:
@@ -361,11 +367,7 @@ class SqliteStore:
                 return AppendRefused(head.stream, f"it is not at version {head.version} any more")
             (refusal,) = self._append_all(connection, [stub])
             if refusal is None:
-                for table in ("events", "snapshots", "inbox"):
-                    connection.execute(f"DELETE FROM {table} WHERE stream = ?", (head.stream,))
-                run_id = head.stream.partition("/")[2]
-                for table, column in (("directory", "run_id"), ("logs", "run")):
-                    connection.execute(f"DELETE FROM {table} WHERE {column} = ?", (run_id,))
+                remove_stream(connection, head.stream)
             return refusal
 
     @contextmanager

@@ -20,7 +20,7 @@ from .envelope import first_break
 from .errors import LogCorrupt, LogError, LogUnavailable
 from .sqlite_connection import Connection, beside
 from .sqlite_file import explained
-from .sqlite_rows import ENVELOPE, to_envelope
+from .sqlite_rows import ENVELOPE, HISTORY, to_envelope
 from .store import Backup
 
 
@@ -58,7 +58,7 @@ def back_up(log: Connection, artifacts: FileArtifacts, path: Path) -> Backup:
 
 def _verified(copy: sqlite3.Connection, path: Path) -> tuple[int, int]:
     """How many runs and events there are. Raises LogCorrupt."""
-    found = copy.execute(f"SELECT {ENVELOPE} FROM events ORDER BY stream, version")
+    found = copy.execute(f"SELECT {ENVELOPE} FROM {HISTORY} ORDER BY events.stream, version")
     for stream, envelopes in groupby(map(to_envelope, found), key=lambda one: one.stream):
         broken = first_break(envelopes)
         if broken is not None:

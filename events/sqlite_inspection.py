@@ -11,7 +11,7 @@ from .directory import RunRow
 from .envelope import Envelope
 from .errors import LogCorrupt
 from .sqlite_connection import Connection
-from .sqlite_rows import ENVELOPE, ROW, to_envelope, to_row
+from .sqlite_rows import COLUMNS, ENVELOPE, HISTORY, ROW, to_envelope, to_row
 from .sqlite_schema import VIEWS
 from .verify import Fault
 
@@ -35,7 +35,8 @@ class SqliteInspection:
 
     def events(self) -> Iterator[Envelope | Fault]:
         # The table itself: an index may still hold what a damaged row held.
-        query = f"SELECT {ENVELOPE} FROM events NOT INDEXED ORDER BY position"
+        table = HISTORY.replace("events", "events NOT INDEXED", 1)
+        query = f"SELECT {ENVELOPE} FROM {table} ORDER BY position"
         position = 0
         for row in self._rows(query):
             position = row[0]
@@ -52,7 +53,7 @@ class SqliteInspection:
         yield from self._failed()
 
     def version(self, stream: str) -> int:
-        query = "SELECT coalesce(max(version), 0) AS version FROM events WHERE stream = ?"
+        query = f"SELECT coalesce(max(version), 0) AS version FROM {HISTORY} WHERE name = ?"
         return int(self._asked(query, stream)[0]["version"])
 
     def view(self, name: str, run_id: str) -> list[dict[str, Any]]:
@@ -81,7 +82,7 @@ class SqliteInspection:
 
 def _wrong(row: tuple[Any, ...]) -> Fault | None:
     """What is wrong with the types of an event's columns."""
-    for name, kind, value in zip(ENVELOPE.split(", "), _KINDS, row, strict=True):
+    for name, kind, value in zip(COLUMNS.split(", "), _KINDS, row, strict=True):
         if type(value) is not kind:
             return Fault(f"its {name} is no {kind.__name__}: {value!r:.80}", *_place(row))
         if isinstance(value, str) and not value.isascii() and _is_undecodable(value):

@@ -6,10 +6,12 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from .directory import stream_of
 from .lines import EVERY, LEVELS, LogLine, Wanted, at_least
 from .sqlite_connection import Connection
 
-_COLUMNS = "id, run, step, attempt, item, at, level, encoding, payload"
+_COLUMNS = "logs.id, name, step, attempt, item, at, level, encoding, payload"
+_FROM = "logs JOIN streams ON streams.id = stream"
 _PAGE = 1000
 
 
@@ -21,7 +23,10 @@ class SqliteLines:
 
     def read(self, run_id: str, after: int = 0, wanted: Wanted = EVERY) -> Iterator[LogLine]:
         where, values = _asked(run_id, wanted)
-        query = f"SELECT {_COLUMNS} FROM logs WHERE {where} AND id > ? ORDER BY id LIMIT {_PAGE}"
+        query = (
+            f"SELECT {_COLUMNS} FROM {_FROM} WHERE {where} AND logs.id > ? "
+            f"ORDER BY logs.id LIMIT {_PAGE}"
+        )
         while True:
             with self._connection.reading() as connection:
                 page = list(map(_to_line, connection.execute(query, (*values, after))))
@@ -35,8 +40,8 @@ class SqliteLines:
     ) -> list[LogLine]:
         where, values = _asked(run_id, wanted)
         if before is not None:
-            where, values = f"{where} AND id < ?", [*values, before]
-        query = f"SELECT {_COLUMNS} FROM logs WHERE {where} ORDER BY id DESC LIMIT ?"
+            where, values = f"{where} AND logs.id < ?", [*values, before]
+        query = f"SELECT {_COLUMNS} FROM {_FROM} WHERE {where} ORDER BY logs.id DESC LIMIT ?"
         with self._connection.reading() as connection:
             found = list(map(_to_line, connection.execute(query, (*values, count))))
         return found[::-1]
@@ -47,18 +52,18 @@ class SqliteLines:
 
     def heads(self, after: int) -> dict[str, int]:
         with self._connection.reading() as connection:
-            query = "SELECT run, max(id) FROM logs WHERE id > ? GROUP BY run"
-            return dict(connection.execute(query, (after,)).fetchall())
+            query = f"SELECT name, max(logs.id) FROM {_FROM} WHERE logs.id > ? GROUP BY stream"
+            found = connection.execute(query, (after,)).fetchall()
+        return {name.partition("/")[2]: head for name, head in found}
 
 
 def write_lines(connection: sqlite3.Connection, lines: Iterable[LogLine]) -> None:
-    """Append the lines of runs that are in the directory; of others, that have left, none."""
+    """Append the lines of runs that are here; of others, that have left, none."""
     connection.executemany(
-        "INSERT INTO logs (run, step, attempt, item, at, level, encoding, payload) "
-        "SELECT ?, ?, ?, ?, ?, ?, ?, ? WHERE EXISTS (SELECT 1 FROM directory WHERE run_id = ?)",
+        "INSERT INTO logs (stream, step, attempt, item, at, level, encoding, payload) "
+        "SELECT id, ?, ?, ?, ?, ?, ?, ? FROM streams WHERE name = ?",
         [
             (
-                line.run,
                 line.step,
                 line.attempt,
                 line.item,
@@ -66,7 +71,7 @@ def write_lines(connection: sqlite3.Connection, lines: Iterable[LogLine]) -> Non
                 line.level,
                 line.encoding,
                 line.payload.decode(),
-                line.run,
+                stream_of(line.run),
             )
             for line in lines
         ],
@@ -75,7 +80,7 @@ def write_lines(connection: sqlite3.Connection, lines: Iterable[LogLine]) -> Non
 
 def _asked(run_id: str, wanted: Wanted) -> tuple[str, list[Any]]:
     """A condition, and the values in it."""
-    where, values = ["run = ?"], list[Any]((run_id,))
+    where, values = ["name = ?"], list[Any]((stream_of(run_id),))
     for column, value in (("step = ?", wanted.step), ("attempt = ?", wanted.attempt),
                           ("at <= ?", wanted.until)):  # fmt: skip
         if value is not None:
@@ -89,5 +94,6 @@ def _asked(run_id: str, wanted: Wanted) -> tuple[str, list[Any]]:
 
 
 def _to_line(found: tuple[Any, ...]) -> LogLine:
-    number, run, step, attempt, item, at, level, encoding, payload = found
-    return LogLine(run, step, attempt, at, level, str(payload).encode(), item, encoding, number)
+    number, stream, step, attempt, item, at, level, encoding, payload = found
+    run_id, text = stream.partition("/")[2], str(payload).encode()
+    return LogLine(run_id, step, attempt, at, level, text, item, encoding, number)

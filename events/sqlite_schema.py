@@ -1,9 +1,10 @@
 """Tables and views of a SQLite log, by numbered migrations.
 
-``events`` is the truth. ``directory`` and ``snapshots`` are derived; ``inbox`` and ``members`` are
-how engines work together; ``subscriptions`` is how far consumers have read; ``logs`` is what
-handlers have said. The views ``runs``, ``steps``, ``failures`` and ``lines`` are for people: query
-them with any SQLite tool.
+``events`` is the truth, and ``streams`` has the names for its numbers. ``directory`` and
+``snapshots`` are derived; ``inbox`` and ``members`` are how engines work together;
+``subscriptions`` is how far consumers have read; ``logs`` is what handlers have said. The views
+``runs``, ``steps``, ``failures``, ``history`` and ``lines`` are for people: query them with any
+SQLite tool.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sqlite3
 from sqlite_utils import Database, Migrations
 
 from .machines import STEP_ROWS, PipelineStatus, StepStatus
+from .sqlite_rows import ENVELOPE, HISTORY
 
 migrations = Migrations("semantica.pipeline")
 
@@ -121,15 +123,41 @@ def m007_subscriptions(db: Database) -> None:
 
 
 @migrations()
-def m008_logs(db: Database) -> None:
+def m008_streams(db: Database) -> None:
+    """An event has the number of its stream: the name, 40 bytes, was in the table and its index."""
+    for view in VIEWS:
+        db.execute(f'DROP VIEW IF EXISTS "{view}"')
+    db.execute("CREATE TABLE streams (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)")
+    db.execute(
+        "INSERT INTO streams (name) "
+        "SELECT stream FROM events GROUP BY stream ORDER BY min(position)"
+    )
+    (before,) = db.execute("SELECT sql FROM sqlite_master WHERE name = 'events'").fetchone()
+    kept = db.execute(
+        "SELECT sql FROM sqlite_master WHERE type = 'index' AND tbl_name = 'events'"
+    ).fetchall()
+    db.execute("ALTER TABLE events RENAME TO named")
+    db.execute(before.replace('"stream" TEXT', '"stream" INTEGER'))
+    db.execute(
+        "INSERT INTO events SELECT position, id, version, type, schema, at, actor, epoch, "
+        "encoding, payload, digest FROM named JOIN streams ON name = stream ORDER BY position"
+    )
+    db.execute("DROP TABLE named")
+    for (index,) in kept:
+        db.execute(index)
+    _create_views(db)
+
+
+@migrations()
+def m009_logs(db: Database) -> None:
     """What handlers say. An id is never given twice: whoever asks for what came after one must not
     miss a line."""
     db.execute(
-        "CREATE TABLE logs (id INTEGER PRIMARY KEY AUTOINCREMENT, run TEXT NOT NULL, "
+        "CREATE TABLE logs (id INTEGER PRIMARY KEY AUTOINCREMENT, stream INTEGER NOT NULL, "
         "step TEXT NOT NULL, attempt INTEGER NOT NULL, item TEXT, at INTEGER NOT NULL, "
         "level TEXT NOT NULL, encoding TEXT NOT NULL, payload TEXT NOT NULL)"
     )
-    db.table("logs").create_index(["run"])
+    db.table("logs").create_index(["stream"])
     _create_views(db)
 
 
@@ -202,7 +230,7 @@ VIEWS = {
                          AND {_run_is(PipelineStatus.CANCELLED, *_ROLLED)} THEN 'cancelled'
                     ELSE status END AS status,
                attempt, {_time("at")} AS changed, version
-        FROM (SELECT stream, substr(stream, 5) AS run_id,
+        FROM (SELECT stream, substr(name, 5) AS run_id,
                      json_extract(payload, '$.step') AS step,
                      json_extract(payload, '$.reason') AS reason,
                      CASE type {_status_of_type()} END AS status,
@@ -213,21 +241,24 @@ VIEWS = {
                      row_number() OVER (
                          PARTITION BY stream, json_extract(payload, '$.step')
                          ORDER BY version DESC) AS newest
-              FROM events WHERE type LIKE 'Step%') s
+              FROM events JOIN streams ON id = stream WHERE type LIKE 'Step%') s
         WHERE newest = 1""",
     "failures": f"""
-        SELECT substr(stream, 5) AS run_id, json_extract(payload, '$.step') AS step,
+        SELECT substr(name, 5) AS run_id, json_extract(payload, '$.step') AS step,
                nullif(json_extract(payload, '$.attempt'), 0) AS attempt,
                json_extract(payload, '$.error.type') AS error,
                json_extract(payload, '$.error.message') AS message,
                json_extract(payload, '$.error.category') AS category,
                {_time("at")} AS at, version
-        FROM events WHERE type IN ('StepFailed', 'StepTimedOut', 'StepCompensationFailed',
-                                   'StepCompensationRetryScheduled')
+        FROM events JOIN streams ON id = stream
+        WHERE type IN ('StepFailed', 'StepTimedOut', 'StepCompensationFailed',
+                       'StepCompensationRetryScheduled')
         ORDER BY position DESC""",
+    "history": f"""
+        SELECT {ENVELOPE} FROM {HISTORY} ORDER BY position""",
     "lines": f"""
-        SELECT run AS run_id, step, attempt, item, {_time("at")} AS at, level,
+        SELECT substr(name, 5) AS run_id, step, attempt, item, {_time("at")} AS at, level,
                CASE encoding WHEN 'json' THEN json_extract(payload, '$.event') END AS event,
-               CASE encoding WHEN 'json' THEN json_remove(payload, '$.event') END AS fields, id
-        FROM logs""",
+               CASE encoding WHEN 'json' THEN json_remove(payload, '$.event') END AS fields
+        FROM logs JOIN streams ON streams.id = stream ORDER BY logs.id""",
 }

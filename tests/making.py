@@ -1,4 +1,4 @@
-"""The type of a fixture that many tests name."""
+"""What many tests name."""
 
 from __future__ import annotations
 
@@ -8,3 +8,8 @@ from semantica.pipeline import ExecutionEngine
 
 MakeEngine = Callable[..., ExecutionEngine]
 """Makes an engine on the test's log; takes the engine's options."""
+
+
+def of_run(run_id: str) -> str:
+    """The condition, in SQL, that an event of a SQLite log is of this run."""
+    return f"stream = (SELECT id FROM streams WHERE name = 'run/{run_id}')"

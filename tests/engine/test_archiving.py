@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from making import MakeEngine
+from making import MakeEngine, of_run
 
 from semantica.pipeline import (
     ArchivedRun,
@@ -205,8 +205,8 @@ def test_stubs_prove_the_archive(engine: ExecutionEngine, tmp_path: Path) -> Non
     stubs = engine.archive(older_than=0, to=place)
     assert list(archive_faults(stubs)) == []
     connection = sqlite3.connect(place)
-    connection.execute("DELETE FROM events WHERE stream = 'run/a' AND version = 7")
-    connection.execute("UPDATE events SET actor = 'eve' WHERE stream = 'run/b' AND version = 3")
+    connection.execute(f"DELETE FROM events WHERE {of_run('a')} AND version = 7")
+    connection.execute(f"UPDATE events SET actor = 'eve' WHERE {of_run('b')} AND version = 3")
     connection.commit()
     connection.close()
     told = [str(fault) for fault in archive_faults(stubs)]

@@ -49,7 +49,8 @@ def write(log: Path, run_id: str, kind: str, schema: int, payload: bytes) -> Env
     with closing(sqlite3.connect(log)) as connection, connection:
         connection.execute(
             "INSERT INTO events (stream, version, type, schema, at, actor, epoch, encoding, "
-            "payload, digest) VALUES (?, ?, ?, ?, ?, ?, ?, 'json', ?, ?)",
+            "payload, digest) VALUES "
+            "((SELECT id FROM streams WHERE name = ?), ?, ?, ?, ?, ?, ?, 'json', ?, ?)",
             (last.stream, version, kind, schema, at, actor, last.epoch, payload.decode(), digest),
         )
     return last

@@ -14,6 +14,7 @@ import pytest
 from contract.runs import SECOND, batch, completed, define, opening, progressed, submission
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from making import of_run
 from msgspec.structs import replace
 
 from semantica.pipeline.events import pipeline as p
@@ -175,11 +176,11 @@ def everything(path: Path) -> tuple[list[Envelope], list[Any]]:
 @pytest.mark.parametrize(
     ("statement", "told"),
     [
-        ("DELETE FROM events WHERE stream = 'run/r' AND version = 7",
+        (f"DELETE FROM events WHERE {of_run('r')} AND version = 7",
          "run/r version 7 (position 8): version 7 is missing, 8 follows"),
-        ("DELETE FROM events WHERE stream = 'run/r' AND version = 25",
+        (f"DELETE FROM events WHERE {of_run('r')} AND version = 25",
          "run/r: the directory has status 'completed', not 'running'"),
-        ("DELETE FROM events WHERE stream = 'run/s'",
+        (f"DELETE FROM events WHERE {of_run('s')}",
          "run/s: the directory has a run of which there are no events"),
         ("UPDATE directory SET name = 'other' WHERE run_id = 'r'",
          "run/r: the directory has name 'other', not 'job' as its events do"),
@@ -190,14 +191,17 @@ def everything(path: Path) -> tuple[list[Envelope], list[Any]]:
          "'\"status\":\"cancelled\"')", "run/r version 25: its snapshot differs from its events"),
         ("UPDATE snapshots SET data = x'00'", "run/r version 25: its snapshot cannot be read"),
         ("UPDATE snapshots SET version = 900", "run/r version 900: its snapshot differs"),
-        ("UPDATE events SET payload = CAST(x'ff' AS TEXT) WHERE stream = 'run/r' AND version = 9",
+        (f"UPDATE events SET payload = CAST(x'ff' AS TEXT) WHERE {of_run('r')} AND version = 9",
          "run/r version 9 (position 9): its payload is no text in UTF-8"),
-        ("UPDATE events SET version = 'x' WHERE stream = 'run/r' AND version = 9",
+        (f"UPDATE events SET version = 'x' WHERE {of_run('r')} AND version = 9",
          "run/r (position 9): its version is no int: 'x'"),
-        ("UPDATE events SET stream = 'archive/other' WHERE type = 'RunArchived'",
+        ("UPDATE streams SET name = 'archive/other' WHERE name LIKE 'archive/%'",
          "its digest does not match its content"),
-        ("INSERT INTO events SELECT 99, 'run/t', version, type, schema, at, actor, epoch, encoding,"
-         " payload, digest FROM events WHERE stream = 'run/r' AND version = 1",
+        (f"UPDATE events SET stream = 99 WHERE {of_run('r')} AND version = 9",
+         "(position 9): its stream is no str: None"),
+        ("UPDATE streams SET name = 'run/x' WHERE name = 'run/r'",
+         "run/x version 1 (position 1): its digest does not match its content"),
+        ("UPDATE streams SET name = 'run/t' WHERE name = 'run/s'",
          "run/t: there are events of it, though it left with 25 events"),
     ],
 )  # fmt: skip
@@ -209,9 +213,9 @@ def test_every_fault_is_told_with_its_place(copy: Path, statement: str, told: st
 
 def test_the_check_goes_on_behind_a_fault(copy: Path) -> None:
     for version in (5, 12):
-        change(copy, "UPDATE events SET actor = 'eve' WHERE stream = 'run/r' AND version = ?",
+        change(copy, f"UPDATE events SET actor = 'eve' WHERE {of_run('r')} AND version = ?",
                version)  # fmt: skip
-    change(copy, "UPDATE events SET digest = zeroblob(32) WHERE stream = 'run/s' AND version = 9")
+    change(copy, f"UPDATE events SET digest = zeroblob(32) WHERE {of_run('s')} AND version = 9")
     found = [(one.stream, one.version) for one in faults_of(copy)]
     assert found == [("run/r", 5), ("run/r", 12), ("run/s", 9)]
     assert [one.version for one in faults_of(copy, "r")] == [5, 12]

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from making import of_run
 from tools.recorded import Here
 
 from semantica.pipeline import ExecutionEngine, PipelineBuilder
@@ -69,9 +70,9 @@ def test_a_cut_tail_and_a_removed_run_are_found_by_the_anchor_alone(here: Here, 
     last = len(here("events", "bad").stdout.splitlines())
     change(
         here,
-        f"DELETE FROM events WHERE stream = 'run/bad' AND version >= {last - 1}",
+        f"DELETE FROM events WHERE {of_run('bad')} AND version >= {last - 1}",
         "UPDATE directory SET status = 'running', changed_at = submitted_at WHERE run_id = 'bad'",
-        "DELETE FROM events WHERE stream = 'run/fine'",
+        f"DELETE FROM events WHERE {of_run('fine')}",
         "DELETE FROM directory WHERE run_id = 'fine'",
     )
     assert here.json("audit", "verify")["ok"], "whole in itself"
@@ -119,7 +120,7 @@ def test_what_is_no_anchor_or_key_is_an_error(here: Here, tmp_path: Path):
         (("report", "fene"), "did you mean 'fine'"),
     ):
         assert told in here.error("audit", *words), words
-    change(here, "UPDATE events SET actor = 'eve' WHERE stream = 'run/fine' AND version = 2")
+    change(here, f"UPDATE events SET actor = 'eve' WHERE {of_run('fine')} AND version = 2")
     assert "which nobody should vouch for: run/fine version 2" in here.error("audit", "anchor")
 
 

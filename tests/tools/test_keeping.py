@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 
+from making import of_run
+
 SUMS = "flows/flows.py:sums"
 
 
@@ -53,7 +55,7 @@ def test_every_fault_is_named_and_the_status_is_1(shell):
         shell("events", "a").stdout.splitlines()
     )
     connection = sqlite3.connect(shell.log)
-    connection.execute("UPDATE events SET actor = 'eve' WHERE stream = 'run/a' AND version = 4")
+    connection.execute(f"UPDATE events SET actor = 'eve' WHERE {of_run('a')} AND version = 4")
     connection.commit()
     connection.close()
     told = shell("audit", "verify", status=1).stdout

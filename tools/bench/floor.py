@@ -19,7 +19,7 @@ import msgspec
 from ...events.codec import Value
 from ...events.envelope import NewEvent
 from ...events.sqlite_connection import make_tables
-from ...events.sqlite_rows import ENVELOPE
+from ...events.sqlite_rows import ENVELOPE, HISTORY
 from ...events.step import StepCompleted, StepStarted
 from ...events.upcasters import to_new
 from . import child
@@ -40,7 +40,7 @@ class Log:
 
     def __init__(self, durability: str, stream: str = "") -> None:
         self.stream = f"run/{stream or uuid4()}"
-        self.version = 0
+        self.number = self.version = 0
         self._connection = sqlite3.connect("floor.db", BUSY_TIMEOUT, isolation_level=None)
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute(f"PRAGMA synchronous = {durability}")
@@ -48,6 +48,11 @@ class Log:
     def make(self) -> None:
         """Make the tables."""
         make_tables(self._connection)
+
+    def begin(self) -> None:
+        """Make the stream."""
+        made = self._connection.execute("INSERT INTO streams (name) VALUES (?)", (self.stream,))
+        self.number = made.lastrowid or 0
 
     def commit(self) -> None:
         """A step's two events."""
@@ -63,7 +68,7 @@ class Log:
     def _row(self, event: NewEvent) -> tuple[object, ...]:
         self.version += 1
         actor, at, text = "0190a1b2c3d4", time.time_ns(), event.payload.decode()
-        return (self.stream, self.version, event.type, 1, at, actor, 1, "json", text, bytes(32))
+        return (self.number, self.version, event.type, 1, at, actor, 1, "json", text, bytes(32))
 
     def close(self) -> None:
         """Carry the WAL over."""
@@ -75,6 +80,7 @@ def commits(n: int, durability: str) -> Measured:
     """One commit a step."""
     log = Log(durability)
     log.make()
+    log.begin()
     for _ in range(20):
         log.commit()
     empty = Path("floor.db").stat().st_size
@@ -90,6 +96,7 @@ def round_trips(n: int, durability: str) -> Measured:
     """A round trip to a worker and one commit a step."""
     log = Log(durability)
     log.make()
+    log.begin()
     with ThreadPoolExecutor(4) as pool:
         for i in range(20):
             pool.submit(grow, i).result()
@@ -109,7 +116,8 @@ def read(path: str) -> Measured:
     other = msgspec.json.Decoder(dict[str, object]).decode
     connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
     begun, n = time.perf_counter(), 0
-    for row in connection.execute(f"SELECT {ENVELOPE} FROM events ORDER BY stream, version"):
+    query = f"SELECT {ENVELOPE} FROM {HISTORY} ORDER BY events.stream, version"
+    for row in connection.execute(query):
         decoders.get(row[3], other)(row[9])
         n += 1
     return {"us": (time.perf_counter() - begun) / n * 1e6}
@@ -144,6 +152,7 @@ def wait_for_go(number: int) -> None:
 
 def _append(each: int, number: int) -> Measured:
     log = Log("FULL", str(number))
+    log.begin()
     wait_for_go(number)
     for _ in range(each):
         log.commit()
