@@ -17,7 +17,7 @@ from ..events.store import Store
 from .backends.alarm import after
 from .clock import Clock
 from .logger import logger
-from .saying import Said, kept, shortened
+from .saying import Said, kept
 
 PATIENCE = 0.2
 """Seconds that a line waits for others."""
@@ -115,15 +115,15 @@ class AttemptLines:
     def _keep(self, said: Said) -> None:
         if not self._may_speak(said.at):
             return
-        item = None if said.item is None else shortened(said.item)
-        if not self._waiting.add(self._line(said.at, said.level, kept(said.values), item)):
+        line = self._line(said.at, said.level, kept(said.values), said.item)
+        if not self._waiting.add(line):
             with self._lock:
                 self._dropped += 1
 
     def _may_speak(self, at: int) -> bool:
         """Whether it has not said too much of late."""
         with self._lock:
-            if at - self._since >= INTERVAL * 10**9:
+            if not 0 <= at - self._since < INTERVAL * 10**9:  # the clock may be set back
                 self._since, self._count = at, 0
                 dropped, self._dropped = self._dropped, 0
             else:

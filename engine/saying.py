@@ -56,7 +56,7 @@ Hear = Callable[[Said], None]
 @contextmanager
 def about(item: str) -> Iterator[None]:
     """What is said until the end of the block is about an item of a map."""
-    token = _item.set(item)
+    token = _item.set(shortened(_text(item)))
     try:
         yield
     finally:

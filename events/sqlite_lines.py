@@ -52,7 +52,8 @@ class SqliteLines:
 
     def heads(self, after: int) -> dict[str, int]:
         with self._connection.reading() as connection:
-            query = (  # the newest rows alone, not the index of streams, which would suit the groups
+            # The newest rows alone: the index of streams would suit the groups, and be read whole.
+            query = (
                 "SELECT name, max(logs.id) FROM logs NOT INDEXED JOIN streams ON streams.id = "
                 "stream WHERE logs.id > ? GROUP BY stream"
             )

@@ -24,7 +24,16 @@ from semantica.pipeline import (
 )
 from semantica.pipeline.config import PipelineConfig
 from semantica.pipeline.engine import lines as buffered
-from semantica.pipeline.engine.saying import LONGEST_LINE, LONGEST_TEXT, kept
+from semantica.pipeline.engine.clock import SystemClock
+from semantica.pipeline.engine.saying import (
+    LONGEST_LINE,
+    LONGEST_TEXT,
+    Said,
+    about,
+    kept,
+    speaker,
+)
+from semantica.pipeline.engine.secrecy import Secrets
 from semantica.pipeline.events.errors import LogUnavailable
 from semantica.pipeline.events.memory import MemoryStore
 
@@ -285,6 +294,17 @@ def test_whatever_is_said_becomes_json_in_its_bounds(values: dict[str, Any], eve
     assert isinstance(made["event"], str) and len(made["event"]) <= LONGEST_TEXT + 60
     if "left_out" not in values:
         assert made.get("left_out", 0) <= len(values) - len(made) + 2
+
+
+def test_a_line_can_be_written_whatever_its_item_is_called() -> None:
+    said: list[Said] = []
+    logger = speaker(Secrets(), SystemClock(), said.append)
+    with about("\udcff" + "x" * 9000):
+        logger.info("one")
+    logger.info("two")
+    assert said[0].item is not None and said[0].item.startswith("\\udcffx")
+    assert len(said[0].item) < LONGEST_TEXT + 60
+    assert said[1].item is None
 
 
 def test_both_ends_of_a_long_text_are_kept() -> None:
