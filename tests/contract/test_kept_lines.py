@@ -67,6 +67,15 @@ def test_lines_of_a_run_that_is_not_here_are_left_out(store: Store) -> None:
     assert list(store.lines.heads(0)) == ["r"]
 
 
+def test_lines_leave_with_their_run_and_are_nobody_elses(store: Store) -> None:
+    for after, run in enumerate(("r", "s", "t")):  # whatever number a stream has, it is free again
+        head = finished(store, run)
+        store.append([], lines=[line(run, f"of {run}")])
+        assert events(store.lines.read(run)) == [f"of {run}"]
+        assert store.retire(head, stub(head, after)) is None
+        assert store.lines.heads(0) == {} and store.lines.position() == 0
+
+
 def test_an_id_is_never_given_twice(store: Store) -> None:
     head = finished(store, "r")
     store.append([], lines=[line()])
