@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ from .model import Pipeline
 from .wellformed import MAX_NAME, label, names_in
 
 MANY = 100
-"""Steps that can never run which are named."""
+"""Steps that stand alone, or can never run, which are named."""
 
 
 class Shape:
@@ -31,6 +32,16 @@ class Shape:
         self.followers = graphs.dependents(self.graph)
         self.levels = graphs.levels(self.graph)
         self.acyclic = sum(map(len, self.levels)) == len(self.graph)
+
+    def certain(self) -> graphs.Graph:
+        """The graph without names that several steps have: whether a circle goes through one of
+        those cannot be told."""
+        names = Counter(step.name for step in self.steps if isinstance(step.name, str))
+        return {
+            name: [other for other in before if names[other] <= 1]
+            for name, before in self.graph.items()
+            if names[name] == 1
+        }
 
     def measures(self) -> dict[str, Any]:
         """What a :class:`.ValidationResult` tells of the graph."""
@@ -58,10 +69,17 @@ def connections(shape: Shape) -> Iterator[Finding]:
 def _disconnected(shape: Shape) -> Iterator[Finding]:
     if len(shape.graph) < 2:
         return
-    for name, followers in shape.followers.items():
-        if not followers and not shape.graph[name]:
-            message = "nothing leads to this step and nothing follows from it; is that meant?"
-            yield Finding("disconnected_step", message, name)
+    alone = [
+        name
+        for name, followers in shape.followers.items()
+        if not followers and not shape.graph[name]
+    ]
+    for name in alone[:MANY]:
+        message = "nothing leads to this step and nothing follows from it; is that meant?"
+        yield Finding("disconnected_step", message, name)
+    if len(alone) > MANY:
+        message = f"{len(alone) - MANY} more steps stand alone"
+        yield Finding("disconnected_step", message)
 
 
 def _unreachable(shape: Shape) -> Iterator[Finding]:
@@ -73,7 +91,7 @@ def _unreachable(shape: Shape) -> Iterator[Finding]:
         if absent not in shape.graph
     }
     if not shape.acyclic:
-        for circle in graphs.cyclic(shape.graph):
+        for circle in graphs.cyclic(shape.certain()):
             causes |= {name: f"{shown(name)}, which waits for itself" for name in circle}
     cause_of = dict(causes)
     reached = list(causes)
@@ -106,7 +124,7 @@ def dependencies(shape: Shape) -> Iterator[Finding]:
                 yield Finding("missing_dependency", message, label(step))
             seen.add(name)
     if not shape.acyclic:
-        yield from _circular(shape.graph)
+        yield from _circular(shape.certain())
 
 
 class Hints:

@@ -10,7 +10,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import LogError, LogTooNew, LogUnavailable
-from .sqlite_file import APPLICATION_ID, FileLock, check_owner, explained, prepare
+from .sqlite_file import (
+    APPLICATION_ID,
+    FAULTS,
+    FileLock,
+    check_owner,
+    explain,
+    explained,
+    prepare,
+)
 from .store import Durability
 
 SCHEMA = 9
@@ -106,26 +114,42 @@ class Connection:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """The connection, for a short read. Raises LogError."""
-        self._check_process()
-        with self._lock:
-            if self._closed:
-                raise LogError(f"{self.location} has been closed")
-            with explained(self.location):
-                yield self._connection
+        connection = self._enter()
+        try:
+            yield connection
+        except FAULTS as error:
+            raise explain(self.location, error) from error
+        finally:
+            self._lock.release()
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """An immediate transaction, committed at the end and undone on an error."""
-        with self.reading() as connection, self._commit_lock:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
-            self._checkpoint_if_due(connection)
+        connection = self._enter()
+        try:
+            with self._commit_lock:
+                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield connection
+                    connection.execute("COMMIT")
+                except BaseException:
+                    if connection.in_transaction:
+                        connection.execute("ROLLBACK")
+                    raise
+                self._checkpoint_if_due(connection)
+        except FAULTS as error:
+            raise explain(self.location, error) from error
+        finally:
+            self._lock.release()
+
+    def _enter(self) -> sqlite3.Connection:
+        """Take the lock, and the connection with it. Raises LogError."""
+        self._check_process()
+        self._lock.acquire()
+        if self._closed:
+            self._lock.release()
+            raise LogError(f"{self.location} has been closed")
+        return self._connection
 
     @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:

@@ -110,18 +110,22 @@ def explained(path: str) -> Iterator[None]:
     """Turn SQLite's errors into ours, which say what is wrong with ``path`` and what to do."""
     try:
         yield
-    except sqlite3.Error as error:
+    except FAULTS as error:
         raise explain(path, error) from error
-    except UnicodeDecodeError as error:  # of SQLite's own message, which repeats damaged names
-        raise explain(path, sqlite3.DatabaseError(f"could not decode to UTF-8: {error}")) from error
 
 
-def explain(path: str, error: sqlite3.Error) -> LogError:
+FAULTS = (sqlite3.Error, UnicodeDecodeError)
+"""What SQLite raises; the second of a message of its own, which repeats damaged names."""
+
+
+def explain(path: str, error: Exception) -> LogError:
     """Our error for one of SQLite's. See https://sqlite.org/rescode.html."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_NOTADB:
         return NotALog(f"{path} is not a SQLite database; choose another --log or move it away")
-    unreadable = "decode to UTF-8" in str(error) or "malformed JSON" in str(error)
+    unreadable = isinstance(error, UnicodeDecodeError) or any(
+        said in str(error) for said in ("decode to UTF-8", "malformed JSON")
+    )
     if code == sqlite3.SQLITE_CORRUPT or unreadable:
         return LogCorrupt(
             f"{path} is damaged ({error}); restore a backup, or save what is readable with "

@@ -20,11 +20,11 @@ from ..events.machines import PipelineStatus
 from ..events.store import Store
 from .follow import Follower
 from .live import View, view_of
-from .terminal import clean, command, say
+from .terminal import clean, command, counted, say
 
 INTERRUPTED = 130
-"""Exit status after Ctrl-C or SIGTERM."""
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""Exit status after Ctrl-C, SIGTERM, or the end of the terminal."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Ended(msgspec.Struct):
@@ -48,7 +48,8 @@ class Ended(msgspec.Struct):
 
 
 class Interrupts:
-    """The first SIGINT or SIGTERM arrives in the inbox; the second one ends the process at once.
+    """The first of the signals arrives in the inbox; the second one ends the process at once.
+    One that is ignored, as ``nohup`` has it, stays ignored.
 
     The handler does no more than that, since it may come in between any two instructions.
     """
@@ -60,6 +61,8 @@ class Interrupts:
 
     def __enter__(self) -> Interrupts:
         for number in SIGNALS:
+            if signal.getsignal(number) is signal.SIG_IGN:
+                continue
             self._before[number] = signal.signal(number, self._arrived)
         return self
 
@@ -152,7 +155,7 @@ def _announce(store: Store, followers: Sequence[Follower]) -> None:
     for follower in followers:
         follower.catch_up()
         in_flight += len(follower.run.state.running) if follower.run else 0
-    steps = "1 step" if in_flight == 1 else f"{in_flight} steps"
+    steps = counted(in_flight, "step")
     with suppress(OSError):
         say(
             f"stopping: waiting for {steps} in flight; Ctrl-C again to kill; "

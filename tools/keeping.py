@@ -41,7 +41,7 @@ def backup(file: str, log: str | None, as_json: bool) -> None:
     import msgspec
 
     from .finding import opened
-    from .terminal import print_json
+    from .terminal import counted, print_json
 
     with opened(log) as opened_log:
         made = opened_log.store.backup(Path(file))
@@ -49,8 +49,8 @@ def backup(file: str, log: str | None, as_json: bool) -> None:
         print_json(msgspec.structs.asdict(made))
     else:
         click.echo(
-            f"{made.path}: {made.runs} runs, {made.events} events, {made.artifacts} artifacts, "
-            "checked"
+            f"{made.path}: {counted(made.runs, 'run')}, {counted(made.events, 'event')}, "
+            f"{counted(made.artifacts, 'artifact')}, checked"
         )
 
 
@@ -104,7 +104,8 @@ def archive(
     from .finding import opened
 
     if (to is None) != discard:
-        raise click.UsageError("say where to: --to FILE, or --discard")
+        both = "--to keeps the events and --discard does not: say one of them, not both"
+        raise click.UsageError(both if discard else "say where to: --to FILE, or --discard")
     with opened(log) as opened_log:
         stubs = leave(
             opened_log.store,
@@ -146,7 +147,7 @@ def vacuum(grace: float, dry_run: bool, log: str | None, as_json: bool) -> None:
 
     from ..engine.retention import vacuum as sweep
     from .finding import opened
-    from .terminal import print_json
+    from .terminal import counted, print_json
 
     with opened(log) as opened_log:
         done = sweep(opened_log.store, grace=grace, dry_run=dry_run)
@@ -155,7 +156,8 @@ def vacuum(grace: float, dry_run: bool, log: str | None, as_json: bool) -> None:
     else:
         would = "would remove" if dry_run else "removed"
         freed = "" if dry_run else f"; the file is {done.file_bytes:,} bytes smaller"
-        click.echo(f"{would} {done.artifacts:,} artifacts of {done.artifact_bytes:,} bytes{freed}")
+        what = counted(done.artifacts, "artifact")
+        click.echo(f"{would} {what} of {done.artifact_bytes:,} bytes{freed}")
 
 
 def newest_stubs(

@@ -78,7 +78,7 @@ def _show(built: Built) -> None:
 
     graph = built.graph
     print(f"{heading(clean(built.name))}  {built.run_id}, step {clean(built.step)}")
-    print(_counted(graph))
+    print(_summed(graph))
     for headers, rows in ((("type", "entities", "such as"), _types(graph)),
                           (("relation", "count", "such as"), _relations(graph))):  # fmt: skip
         if rows:
@@ -86,11 +86,13 @@ def _show(built: Built) -> None:
             print_table(headers, rows, right=(1,))
 
 
-def _counted(graph: KnowledgeGraph) -> str:
+def _summed(graph: KnowledgeGraph) -> str:
+    from .terminal import counted
+
     counts, documents = graph.counts, len(graph.corpus.documents)
     return (
         f"{counts['nodes']:,} entities, {counts['edges']:,} relations, "
-        f"from {documents:,} document{'' if documents == 1 else 's'}"
+        f"from {counted(documents, 'document')}"
     )
 
 
@@ -180,7 +182,7 @@ def _show_saved(built: Built, output: str, as_json: bool) -> None:
         print_json({"run_id": built.run_id, "step": built.step, "file": output,
                     **built.graph.counts})  # fmt: skip
     else:
-        print(f"{output}: {_counted(built.graph)}")
+        print(f"{output}: {_summed(built.graph)}")
 
 
 def _print_graph(built: Built) -> None:

@@ -152,6 +152,11 @@ def amount(value: float) -> str:
     return f"{value:,.0f}" if value == int(value) else f"{value:,.3f}"
 
 
+def counted(number: int, what: str) -> str:
+    """So many of something: ``1 event``, ``1,234 events``."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def print_json(value: Any) -> None:
     """One JSON object on a line of standard output."""
     import msgspec

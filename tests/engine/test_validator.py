@@ -108,8 +108,10 @@ def test_a_repeated_dependency() -> None:
 
 def test_a_repeated_name() -> None:
     result = validate(step("a"), step("b", "a"), step("a", "b"))
-    assert "duplicate_step" in result.errors
+    assert codes(result.errors) == ["duplicate_step"], "no circle: which a does b wait for?"
     assert "numbers 1, 3" in result.errors[0]
+    result = validate(step("a"), step("a"), step("b", "c"), step("c", "b"))
+    assert codes(result.errors) == ["duplicate_step", "circular_dependency"]
 
 
 def test_structure_errors_say_so() -> None:

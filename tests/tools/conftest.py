@@ -69,6 +69,9 @@ def lambdas():
     builder.add_step("last", "lambda", handler=lambda data: data.upper())
     return builder.build(name="lambdas")
 
+def endless():
+    return chain(1, seconds=600).build(name="endless")
+
 def raises():
     raise RuntimeError("not today")
 '''

@@ -82,7 +82,7 @@ def test_a_cut_tail_and_a_removed_run_are_found_by_the_anchor_alone(here: Here, 
     (one,) = here.json(*words, "bad", status=1)["listed"]
     assert "its newest 2 events are cut off" in one["problem"]
     report = here("audit", "report", "bad", "--anchor", str(anchor), status=1).stdout
-    assert "1 faults in" in report and "cut off" in report
+    assert "1 fault in" in report and "cut off" in report
 
 
 def test_an_anchor_of_somebody_else_is_a_fault(here: Here, tmp_path: Path, monkeypatch):

@@ -39,7 +39,7 @@ def test_runs_leave_and_are_still_known(shell):
 def test_what_cannot_be_meant_is_an_error(shell):
     shell("run", SUMS)
     assert "say where to" in shell.error("archive", "--older-than", "1d")
-    assert "say where to" in shell.error("archive", "--older-than", "1d", "--discard", "--to", "x")
+    assert "not both" in shell.error("archive", "--older-than", "1d", "--discard", "--to", "x")
     assert "'3x' is no time such as 30d" in shell.error("archive", "--older-than", "3x")
     assert "only finished runs" in shell.error(
         "archive", "--older-than", "1d", "--discard", "--status", "paused"
@@ -61,7 +61,7 @@ def test_every_fault_is_named_and_the_status_is_1(shell):
     told = shell("audit", "verify", status=1).stdout
     assert "fault: run/a version 4 (position " in told
     assert "its digest does not match its content" in told
-    assert told.splitlines()[-1].startswith("1 faults: ")
+    assert told.splitlines()[-1].startswith("1 fault: ")
     (fault,) = shell.json("audit", "verify", status=1)["listed"]
     assert (fault["stream"], fault["version"]) == ("run/a", 4)
     assert shell("audit", "verify", "b").stdout.startswith("whole: ")

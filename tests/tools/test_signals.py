@@ -18,11 +18,11 @@ def ends(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interruption_drains_and_says_how_to_go_on(shell, number):
     process = shell.start("run", CHAIN)
     shell.wait_for(2)
-    process.send_signal(number)
+    process.send_signal(number)  # SIGHUP: its terminal was closed
     status, out, err = ends(process)
     assert status == 130
     assert "stopping: waiting for 1 step in flight; Ctrl-C again to kill; " in err
@@ -39,17 +39,15 @@ def test_an_interruption_drains_and_says_how_to_go_on(shell, number):
 
 
 def test_a_second_interruption_kills_at_once(shell):
-    process = shell.start("run", "flows/flows.py:lambdas")
+    process = shell.start("run", "flows/flows.py:endless")
     shell.wait_for(1)
-    # Not in flight is waited for: long steps would keep the process for a while.
     process.send_signal(signal.SIGINT)
-    time.sleep(0.02)
+    while "stopping" not in process.stderr.readline():  # what is in flight is waited for
+        assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    began = time.monotonic()
     status, _, err = ends(process)
     assert status == 130
     assert "killed" in err
-    assert time.monotonic() - began < 2
 
 
 def test_kill_and_recover_without_naming_the_pipeline_again(shell):

@@ -13,7 +13,7 @@ from ...events.anchor import Anchor, AnchorCheck, anchor_of, is_authentic, read_
 from ...events.anchor import sign as signed
 from ...events.verify import Fault, Verification
 from ..finding import opened
-from ..terminal import BadInput, clean, complain, moment, print_json
+from ..terminal import BadInput, clean, complain, counted, moment, print_json
 
 KEY = "SEMANTICA_AUDIT_KEY"
 """The environment variable with the key, as text."""
@@ -77,7 +77,8 @@ def export(log: str | None, output: str | None, key_file: str | None, *, as_json
         facts = {"streams": len(anchor.heads), "events": checked.events, "signed": anchor.signed}
         print_json({"file": output, **facts})
     else:
-        print(f"{output}: heads of {len(anchor.heads):,} streams, {checked.events:,} events, {how}")
+        heads, events = counted(len(anchor.heads), "stream"), counted(checked.events, "event")
+        print(f"{output}: heads of {heads}, {events}, {how}")
 
 
 def _write(output: str, text: str) -> None:

@@ -17,7 +17,7 @@ from ...projections.catchup import load_run
 from ...projections.timeline import timeline
 from ..drawing.page import form_of, write
 from ..replay.moments import latest
-from ..terminal import print_json
+from ..terminal import counted, print_json
 from . import telling
 from .anchoring import Anchors
 from .document import Block, Code, Drawn, Facts, Heading, Paragraph, as_html, as_markdown
@@ -143,9 +143,10 @@ def _drawings(store: Store, told: Account) -> Iterator[Block]:
 
 
 def _verdict(found: Evidence) -> str:
-    what = f"{found.events:,} events and {found.artifacts:,} artifacts"
+    what = f"{counted(found.events, 'event')} and {counted(found.artifacts, 'artifact')}"
     if found.faults:
-        return f"{len(found.faults):,} faults in {what}: this record is not as it was written"
+        faults = counted(len(found.faults), "fault")
+        return f"{faults} in {what}: this record is not as it was written"
     anchored = f", and {found.anchored} of its histories are as they were anchored"
     return f"whole: {what} are as they were written" + (anchored if found.anchors else "")
 

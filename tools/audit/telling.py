@@ -10,7 +10,7 @@ import msgspec
 
 from ...events.definition import StepDefinition
 from ...projections.account import Account, Act, Datum, StepAccount, Tried, lineage
-from ..terminal import seconds
+from ..terminal import counted, seconds
 from .document import Block, Cell, Code, Facts, Heading, Paragraph, Table
 
 SHORT = 12
@@ -84,7 +84,7 @@ def _facts(told: Account) -> Iterator[tuple[str, Cell]]:
     submitted, first = told.submitted, told.acts[0]
     yield "pipeline", told.name
     yield "definition", Code(submitted.identity)
-    yield "status", f"{told.status}, after {told.version:,} events"
+    yield "status", f"{told.status}, after {counted(told.version, 'event')}"
     yield "asked for", f"{when(first.at)} by {first.actor}"
     yield "last event", when(told.at)
     yield "head of its chain", Code(told.digest)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ...events.errors import LogCorrupt, NotALog
 from ...events.verify import Fault, Verification
 from ..finding import find, opened, place_of
-from ..terminal import clean, one_line, paint, print_json
+from ..terminal import clean, counted, one_line, paint, print_json
 from .anchoring import Anchors
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Verify:
         else:
             what = ", ".join(f"{number:,} {name}" for name, number in facts.items())
             whole = paint("whole", "green")
-            verdict = paint(f"{self._count:,} faults", "red") if self._count else whole
+            verdict = paint(counted(self._count, "fault"), "red") if self._count else whole
             print(f"{verdict}: {what}")
         return 1 if self._count else 0
 

@@ -134,6 +134,7 @@ def _run(side: Side, options: Mapping[str, object], place: str, peers: str) -> d
     done = subprocess.run(
         [*command, side.workload, json.dumps(options)],
         cwd=place,
+        env=_environment(),
         capture_output=True,
         text=True,
         timeout=TIMEOUT,
@@ -146,6 +147,11 @@ def _run(side: Side, options: Mapping[str, object], place: str, peers: str) -> d
         raise RuntimeError(f"{side.where} {side.workload} {options} failed: {last}")
     measured: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return measured
+
+
+def _environment() -> dict[str, str]:
+    """This process's, but byte code is kept: whatever pip has installed has it."""
+    return {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
 
 
 def _history(steps: int, folder: Path) -> Path:
