@@ -8,15 +8,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..events.codec import Value
+from ..events.sealed_store import artifacts_under
 from ..events.values import ErrorInfo
 from .classify import timed_out
-from .context import AttemptCancelled
+from .context import AttemptCancelled, Context
 from .core import commands as c
 from .core.decide import decide
 from .core.effects import Acquire, Alarm, Effect, Execute, Interrupt, Wake, Watch
+from .lines import AttemptLines
 from .live import InFlight, LiveRun
 
 if TYPE_CHECKING:
+    from .desks import Held
     from .loop import Loop
 
 
@@ -34,7 +37,41 @@ class Attempts:
     def end(self, live: LiveRun, i: int) -> InFlight:
         """An attempt is over for its run."""
         self._loop.gathering.in_flight -= 1
-        return live.end(i)
+        flight = live.end(i)
+        flight.lines.end()
+        return flight
+
+    def flight(
+        self, live: LiveRun, i: int, worker: str, held: Held | None, gpus: tuple[int, ...]
+    ) -> InFlight:
+        """The attempt that has just been started."""
+        loop, run, step = self._loop, live.run, live.run.state.steps[i]
+        name = run.graph.name(i)
+        lines = AttemptLines(
+            loop.lines,
+            run.run_id,
+            name,
+            step.attempt,
+            live.owner.log_level,
+            loop.clock,
+            run.state.encoding,
+        )
+        context = Context(
+            run_id=run.run_id,
+            step=name,
+            attempt=step.attempt,
+            artifacts=artifacts_under(loop.store, run.state.encoding),
+            clock=loop.clock,
+            report=partial(self.post_report, run.run_id, i, step.attempt),
+            hear=lines,
+            journal=LoopJournal(loop, live, i, step.attempt),
+            checkpoints=step.checkpoints,
+            allow_pickle=run.state.allow_pickle,
+            gpus=gpus,
+            waits=dict(step.waits),
+            items=dict(step.items),
+        )
+        return InFlight(step.attempt, worker, context, lines, held)
 
     def perform(self, live: LiveRun, effect: Effect) -> None:
         """Do what the state asks for, unless it has been done."""

@@ -2,9 +2,10 @@
 
 A zip with ``manifest.json``, which names every run with the number of its events and the digest of
 the last one; ``events.jsonl``, an event a line, run by run in the order of the manifest;
-``artifacts/DIGEST`` for each value that is not in an event; and, if it was asked for, ``keys/ID``
-for each key that runs are encrypted with. The same runs give the same bytes, from
-whatever log and whenever: members have no time, and events no position.
+``logs.jsonl``, what handlers have said, likewise; ``artifacts/DIGEST`` for each value that is
+not in an event; and, if it was asked for, ``keys/ID`` for each key that runs are encrypted with.
+The same runs give the same bytes, from whatever log and whenever: members have no time, events no
+position, and lines no id.
 """
 
 from __future__ import annotations
@@ -15,21 +16,26 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from ..events.artifacts import digest_of
 from ..events.envelope import Envelope
 from ..events.errors import LogCorrupt, LogError, LogUnavailable
+from ..events.lines import LEVELS, LogLine
+
+T = TypeVar("T")
 
 FORMAT = "semantica.pipeline runs"
-VERSION = 1
+VERSION = 2
+"""Version 1 has no lines of handlers."""
 MANIFEST = "manifest.json"
 EVENTS = "events.jsonl"
+LINES = "logs.jsonl"
 ARTIFACTS = "artifacts/"
 KEYS = "keys/"
 LONGEST = 256 * 2**20
@@ -115,6 +121,44 @@ def envelope_of(line: bytes) -> Envelope:
     )
 
 
+class _SaidLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A line of a handler without its id."""
+
+    run: str
+    step: str
+    attempt: int
+    item: str | None
+    at: int
+    level: str
+    encoding: str
+    payload: str
+
+
+_said_lines = msgspec.json.Decoder(_SaidLine)
+
+
+def said_line_of(line: LogLine) -> bytes:
+    """A line of a handler as a line of the file."""
+    e = line
+    return msgspec.json.encode(
+        _SaidLine(e.run, e.step, e.attempt, e.item, e.at, e.level, e.encoding, e.payload.decode())
+    )
+
+
+def log_line_of(text: bytes) -> LogLine:
+    """The inverse of :func:`said_line_of`. Raises LogCorrupt."""
+    try:
+        e = _said_lines.decode(text)
+        payload = e.payload.encode()
+        if e.encoding == "json":
+            msgspec.json.decode(payload, type=dict[str, Any])
+    except (ValueError, RecursionError) as error:  # msgspec's errors are such, too
+        raise LogCorrupt(f"it is no line of a handler: {error}") from error
+    if e.level not in LEVELS or max(abs(e.at), abs(e.attempt)) >= 2**63:
+        raise LogCorrupt("it is no line of a handler: its level, time or attempt is none")
+    return LogLine(e.run, e.step, e.attempt, e.at, e.level, payload, e.item, e.encoding)
+
+
 _PERHAPS = re.compile(rb"pickle|\\u", re.IGNORECASE)
 
 
@@ -165,9 +209,15 @@ class CarriedFile:
             keys = [name for name in names if _KEY.fullmatch(name)]
             self.keys = [name.removeprefix(KEYS) for name in keys]
             rest = sorted({*names} - {*keys} - {ARTIFACTS + name for name in self.artifacts})
-            if rest != [EVENTS, MANIFEST] or len(set(names)) != len(names):
+            self._has_lines = LINES in rest
+            if rest not in ([EVENTS, LINES, MANIFEST], [EVENTS, MANIFEST]) or (
+                len(set(names)) != len(names)
+            ):
                 raise self.damaged("it does not hold what an export does")
-            self.runs = self._manifest().runs
+            manifest = self._manifest()
+            if self._has_lines != (manifest.version > 1):
+                raise self.damaged(f"{LINES} belongs to version 2")
+            self.runs = manifest.runs
         except BaseException:
             self._zip.close()
             raise
@@ -185,7 +235,7 @@ class CarriedFile:
             manifest = msgspec.convert(told, Manifest)
         except ValueError as error:
             raise self.damaged(f"{MANIFEST}: {error}") from error
-        if (manifest.format, manifest.version) != (FORMAT, VERSION):
+        if manifest.format != FORMAT or not 1 <= manifest.version <= VERSION:
             raise self.damaged(f"{MANIFEST} is that of something else")
         if len({run.run for run in manifest.runs}) != len(manifest.runs):
             raise self.damaged(f"{MANIFEST} names a run twice")
@@ -206,15 +256,24 @@ class CarriedFile:
 
     def events(self) -> Generator[Envelope, None, None]:
         """All events, in order."""
+        yield from self._each(EVENTS, envelope_of)
+
+    def lines(self) -> Generator[LogLine, None, None]:
+        """All that handlers have said, in order."""
+        if self._has_lines:
+            yield from self._each(LINES, log_line_of)
+
+    def _each(self, member: str, made_of: Callable[[bytes], T]) -> Generator[T, None, None]:
+        """What the lines of a member stand for."""
         number = 0
-        with self._legible(), self._zip.open(EVENTS) as file:
+        with self._legible(), self._zip.open(member) as file:
             while line := file.readline(LONGEST):
                 number += 1
                 try:
-                    envelope = envelope_of(line)
+                    made = made_of(line)
                 except LogCorrupt as error:
-                    raise self.damaged(f"{EVENTS} line {number}: {error}") from error
-                yield envelope
+                    raise self.damaged(f"{member} line {number}: {error}") from error
+                yield made
 
     def _read(self, name: str, limit: int = -1) -> bytes:
         with self._legible(), self._zip.open(name) as file:

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 import msgspec
 
@@ -40,6 +40,7 @@ SECTIONS = {
         "default_backoff_factor",
         "default_initial_delay",
         "default_max_delay",
+        "log_level",
     ),
     "pipeline_resources": ("max_cpu_cores", "max_memory_gb", "enable_gpu"),
     "pipeline_parallelism": ("use_processes", "parallelism_level"),
@@ -57,6 +58,7 @@ Workers = Annotated[int, msgspec.Meta(ge=1, le=MAX_WORKERS)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=_MOST)]
 Retries = Annotated[int, msgspec.Meta(ge=0, le=_MOST)]
 Amount = Annotated[float, msgspec.Meta(ge=0, le=MAX_SECONDS)]
+LogLevel = Literal["debug", "info", "warning", "error", "critical", "off"]
 Capacity = Annotated[float, msgspec.Meta(gt=0, lt=2**63)]
 
 _UNSET: Any = object()
@@ -94,6 +96,8 @@ class PipelineConfig:
     """The delay before their first retry, in seconds."""
     default_max_delay: Amount = 60.0
     """The upper bound of a delay, in seconds."""
+    log_level: LogLevel = "info"
+    """The least severe lines of ``context.log`` that are kept with their run; ``"off"``: none."""
 
     max_cpu_cores: Count | None = None
     """Cores to be allocated at most; None means all that the process may use."""
@@ -225,6 +229,8 @@ class _Reader:
         """A setting; ``place`` is what the source calls it, ``text`` that all it has is text."""
         if value is None:
             return
+        if name == "log_level" and isinstance(value, str):
+            value = value.lower()  # as people write it elsewhere: INFO
         try:
             converted = msgspec.convert(value, _kind(name), strict=not text)
         except msgspec.ValidationError as error:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, NoReturn
 
@@ -13,12 +13,10 @@ from ..events.codec import Value, decode
 from ..events.definition import RetryPolicy
 from ..events.errors import ReplayMismatch, SignalTimeout
 from .clock import Clock
+from .finite import finite, waitable
 from .journal import Journal
-from .logger import logger
-from .secrecy import Secrets, StarredLogger
-
-MAX_SECONDS = 3e9
-"""Of a wait: a century."""
+from .saying import Hear, speaker
+from .secrecy import Secrets
 
 MAX_WARNINGS = 100
 """Of an attempt, that are recorded."""
@@ -80,6 +78,7 @@ class Context:
         artifacts: Artifacts,
         clock: Clock,
         report: Callable[[float, float | None, str | None], None],
+        hear: Hear,
         journal: Journal,
         checkpoints: Mapping[str, Value],
         allow_pickle: bool,
@@ -107,6 +106,8 @@ class Context:
         """When it last showed life, monotonic ns."""
         self.report = report
         """Passes a report of progress on, for the engine."""
+        self.hear = hear
+        """Passes on what is said by :attr:`log`, for the engine."""
         self.journal = journal
         """Records what the attempt says, for the engine."""
         self.items = items
@@ -121,11 +122,11 @@ class Context:
         self._cancelled = False
         self._listeners: list[Callable[[], None]] = []
 
-    @property
+    @cached_property
     def log(self) -> Any:
-        """A structlog logger, bound to run, step and attempt."""
-        bound = logger().bind(run=self.run_id, step=self.step, attempt=self.attempt)
-        return StarredLogger(bound, self.secrets) if self.secrets else bound
+        """A structlog logger. What is said is kept with the run, from the level on that
+        ``log_level`` of the configuration names, and goes to the application's logger."""
+        return speaker(self.secrets, self._clock, self.hear)
 
     def conceal(self, text: str) -> None:
         """Have a secret of at least four characters never be recorded: messages and tracebacks have
@@ -144,7 +145,7 @@ class Context:
             message = message.encode("utf-8", "backslashreplace").decode()
             message = self.secrets.starred(message)
         self.report(
-            _finite("done", done), None if total is None else _finite("total", total), message
+            finite("done", done), None if total is None else finite("total", total), message
         )
 
     def heartbeat(self) -> None:
@@ -162,8 +163,8 @@ class Context:
             raise ValueError(f"the name of a metric must be printable text, not {name!r}")
         with self._counting:  # functions of a map count in several threads
             name = self.secrets.starred(name)
-            total = self.metrics.get(name, 0) + _finite(name, amount)
-            self.metrics[name] = _finite(name, total)
+            total = self.metrics.get(name, 0) + finite(name, amount)
+            self.metrics[name] = finite(name, total)
 
     def warn(self, message: str) -> None:
         """Say what was odd, for who gets the result: ``result.warnings``. Counts when the attempt
@@ -288,7 +289,7 @@ class Context:
             ReplayMismatch: The handler has come to another wait here before.
             ValueError: The key is taken, or the time none.
         """
-        self._wait("sleep", key, _seconds(seconds), None)
+        self._wait("sleep", key, waitable(seconds), None)
 
     def wait_for(self, signal: str, *, timeout: float | None = None, key: str | None = None) -> Any:
         """Wait for a signal as :meth:`sleep` does for the time, and return what was sent with it.
@@ -306,7 +307,7 @@ class Context:
         """
         if not isinstance(signal, str) or not signal.isprintable() or not signal:
             raise ValueError(f"the name of a signal must be printable text, not {signal!r}")
-        seconds = None if timeout is None else _seconds(timeout)
+        seconds = None if timeout is None else waitable(timeout)
         value = self._wait(f"wait_for {signal}", key, seconds, signal)
         if value is None:
             raise SignalTimeout(f"the signal {signal!r} did not come within {timeout:g} s")
@@ -381,20 +382,3 @@ class Context:
         self._listeners.append(listener)
         if self._cancelled:
             listener()
-
-
-def _seconds(seconds: float) -> float:
-    number = _finite("the time", seconds)
-    if not 0 <= number <= MAX_SECONDS:
-        raise ValueError(f"a time to wait is 0 to {MAX_SECONDS:.0e} seconds, not {seconds!r}")
-    return number
-
-
-def _finite(name: str, amount: float) -> float:
-    """A number that JSON can hold: a plain int or a finite float, also of one of NumPy's."""
-    if type(amount) is int and abs(amount) < 2**63:
-        return amount
-    number = float(amount)
-    if not math.isfinite(number):
-        raise ValueError(f"{name} must be a finite number, not {amount!r}")
-    return number

@@ -133,6 +133,7 @@ class ExecutionEngine(Controls):
             executor=options.executor,
             strict=strict,
             cancel_grace=cancel_grace,
+            log_level=options.config.log_level,
         )
         loop = self._shared.loop
         loop.post(partial(loop.owners.__setitem__, self.id, self._owner))
@@ -185,7 +186,7 @@ class ExecutionEngine(Controls):
         Raises:
             PipelineValidationError: The pipeline cannot be executed; nothing was recorded.
             RunConflict: ``run_id`` exists with another definition, input, or without ``encrypt``.
-            MissingKey: The library for ``encrypt``, or the key of this ``run_id``, is missing.
+            MissingKey: The library for ``encrypt``, or the key of this run, is missing.
             UnencodableValue: ``data`` cannot be recorded.
             TypeError, ValueError: Another argument is of a wrong type, or out of its range.
             LogError: The log cannot be used.

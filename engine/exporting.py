@@ -27,11 +27,13 @@ from .carried import (
     EVENTS,
     FORMAT,
     KEYS,
+    LINES,
     MANIFEST,
     VERSION,
     CarriedRun,
     Manifest,
     line_of,
+    said_line_of,
 )
 from .retention import with_children
 
@@ -43,7 +45,8 @@ class Exported(msgspec.Struct, frozen=True):
     runs: int
     events: int
     artifacts: int
-    keys: int
+    lines: int = 0
+    keys: int = 0
 
 
 def export_runs(
@@ -72,6 +75,11 @@ def export_runs(
                     file.write(line_of(envelope) + b"\n")
                     named |= _named(envelope, known)
                     encodings.add(envelope.encoding)
+        lines = 0
+        with _member(archive, LINES) as file:
+            for line in (line for run in runs for line in store.lines.read(run.run)):
+                file.write(said_line_of(line) + b"\n")
+                lines += 1
         artifacts = 0
         for digest, content in _reached(store.artifacts, named, known):
             with _member(archive, ARTIFACTS + digest) as file:
@@ -82,7 +90,7 @@ def export_runs(
             with _member(archive, KEYS + key) as file:
                 file.write(content)
     events = sum(run.events for run in runs)
-    return Exported(str(path), len(runs), events, artifacts, len(keys))
+    return Exported(str(path), len(runs), events, artifacts, lines, len(keys))
 
 
 def _keys(log: Store, encodings: set[str]) -> dict[str, bytes]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 
 import msgspec
@@ -16,7 +16,7 @@ from ..events.envelope import CLEAR, GENESIS, Envelope, NewEvent, follows, key_o
 from ..events.errors import AppendRefused, LogError, MissingKey
 from ..events.keys import MemoryKeys
 from ..events.pipeline import PipelineSubmitted
-from ..events.retention import again
+from ..events.retention import again, bring_lines
 from ..events.sealed_store import SealedStore, as_stored, keys_of
 from ..events.sealing import opened, unseal
 from ..events.store import Batch, Store
@@ -39,6 +39,7 @@ class Imported(msgspec.Struct, frozen=True):
     already: int
     events: int
     artifacts: int
+    lines: int = 0
 
 
 def import_runs(log: Store, path: Path, *, allow_pickle: bool, now: int) -> Imported:
@@ -56,8 +57,12 @@ def import_runs(log: Store, path: Path, *, allow_pickle: bool, now: int) -> Impo
             with closing(file.events()) as events:
                 for family in _families(file.runs):
                     _adopt(store, family, events, there)
+        lines = 0
+        for run_id, said in groupby(file.lines(), lambda line: line.run):
+            lines += bring_lines(said, store, run_id)
     already = len(there) - len(new)
-    return Imported(str(path), len(new), already, sum(new), len(file.artifacts) if new else 0)
+    artifacts = len(file.artifacts) if new else 0
+    return Imported(str(path), len(new), already, sum(new), artifacts, lines)
 
 
 def _families(runs: Iterable[CarriedRun]) -> Iterator[list[CarriedRun]]:
@@ -157,6 +162,9 @@ class _Check:
         artifacts = set(self._file.artifacts)
         for digest in sorted(self._named - artifacts):
             raise self._file.damaged(f"artifact {digest} is missing")
+        runs = [run_id for run_id, _ in groupby(self._file.lines(), lambda line: line.run)]
+        if len(set(runs)) != len(runs) or not set(runs) <= set(self._there):
+            raise self._file.damaged("it has lines of no run, or in no order")
         for digest in self._file.artifacts:
             self._refuse_pickle(self._reader.artifact(digest), f"artifact {digest}")
         return self._there

@@ -25,6 +25,7 @@ from .context import Context
 from .core.admission import may_start, retry_policy
 from .core.ordering import Rank, rank
 from .failure import FailureHandler, fall_back
+from .lines import AttemptLines
 from .logger import logger
 from .model import Given, fingerprint
 from .notify import Notifier
@@ -64,6 +65,7 @@ class InFlight(msgspec.Struct):
     worker: str | None
     """None once the attempt goes on without one."""
     context: Context
+    lines: AttemptLines
     held: Held | None = None
     """Resources, until it is really over."""
     given: bool = False
@@ -84,6 +86,7 @@ class Owner:
         executor: str,
         strict: bool,
         cancel_grace: float,
+        log_level: str = "info",
     ) -> None:
         self.id = owner_id
         self.backend = backend
@@ -92,6 +95,8 @@ class Owner:
         self.executor = executor
         self.strict = strict
         self.cancel_grace = cancel_grace
+        self.log_level = log_level
+        """From which on lines of handlers are kept."""
         self.expires = 0
         """End of its lease, ns; 0 while it is no member of the log."""
         self.runs: dict[str, LiveRun] = {}

@@ -55,7 +55,12 @@ class SharedLoop:
             if self.users:
                 return
             _shared.pop(self.key, None)
+        self.end()
+
+    def end(self) -> None:
+        """Stop the loop, and close the log."""
         self.loop.turns.stop()
+        self.loop.lines.flush()
         self.store.close()
 
 
@@ -218,9 +223,8 @@ def _at_exit() -> None:
         return  # a fork: the loops, and their logs, are the parent's
     for shared in list(_shared.values()):
         left = drain(shared)
-        shared.loop.turns.stop()
         try:
-            shared.store.close()
+            shared.end()
         except LogError as error:
             sys.stderr.write(f"semantica.pipeline: {error}\n")
         if shared.store.location != ":memory:":

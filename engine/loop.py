@@ -25,13 +25,12 @@ from ..events.errors import (
     LogError,
     LogUnavailable,
 )
-from ..events.sealed_store import artifacts_under, new_events
+from ..events.sealed_store import new_events
 from ..events.store import Batch, Store
 from ..events.upcasters import Event, to_event
 from ..projections.catchup import save_snapshot, snapshot_due
-from .attempts import Attempts, LoopJournal
+from .attempts import Attempts
 from .clock import Clock
-from .context import Context
 from .core import commands as c
 from .core.admission import may_start
 from .core.decide import decide
@@ -39,7 +38,8 @@ from .core.effects import outstanding
 from .families import Families
 from .gathering import Gathering
 from .grants import Grants, MustWait
-from .live import InFlight, LiveRun, Owner
+from .lines import WaitingLines
+from .live import LiveRun, Owner
 from .logger import logger
 from .mailbox import Mailbox, Message
 from .ownership import Ownership
@@ -81,6 +81,7 @@ class Loop:
         self.gathering = Gathering(self._mailbox, clock)
         self._touched: dict[str, LiveRun] = {}
         self.hungry: dict[str, Owner] = {}
+        self.lines = WaitingLines(store, self.wake)
         self.taken: list[int] = []
         """Inbox items to remove with this turn's commit."""
         self._replies: list[tuple[Future[Any], object, str | None]] = []
@@ -218,22 +219,7 @@ class Loop:
         if not events:
             return False
         self.record(live, events)
-        step = live.run.state.steps[i]
-        context = Context(
-            run_id=live.run.run_id,
-            step=live.run.graph.name(i),
-            attempt=step.attempt,
-            artifacts=artifacts_under(self.store, live.run.state.encoding),
-            clock=self.clock,
-            report=partial(self.attempts.post_report, live.run.run_id, i, step.attempt),
-            journal=LoopJournal(self, live, i, step.attempt),
-            checkpoints=step.checkpoints,
-            allow_pickle=live.run.state.allow_pickle,
-            gpus=command.gpus,
-            waits=dict(step.waits),
-            items=dict(step.items),
-        )
-        self.attempts.begin(live, i, InFlight(context.attempt, worker, context, held))
+        self.attempts.begin(live, i, self.attempts.flight(live, i, worker, held, command.gpus))
         self._queue(live)
         return True
 
@@ -245,11 +231,14 @@ class Loop:
             except Exception as error:  # something in it cannot be written: its own fault
                 self._give_run_up(live, error)
         made = [(live, batch) for live, batch in made if self.holds(live)]
-        if not made and not self.taken:
+        lines = self.lines.take(anyway=bool(made or self.taken))
+        if not (made or self.taken or lines):
             return
         batches = [batch for _, batch in made]
         with self.gathering.commit():
-            answers = append_patiently(self.store, batches, self.taken, self.closing, self.clock)
+            answers = append_patiently(
+                self.store, batches, self.taken, self.closing, self.clock, lines
+            )
         self.taken.clear()
         for (live, _), refusal in zip(made, answers, strict=True):
             live.pending.clear()

@@ -20,6 +20,7 @@ from ..events.values import ErrorInfo
 from .classify import describe, recorded_error
 from .context import AttemptCancelled, AttemptSuspended, AttemptYielded
 from .core.retry import retry_in
+from .saying import about
 
 if TYPE_CHECKING:
     from .context import Context
@@ -130,7 +131,8 @@ class _Work:
         self._began.setdefault(i, time.monotonic())
         context = self._context
         try:
-            result = self._function(self._items[i])
+            with about(self._keys[i]):
+                result = self._function(self._items[i])
             outcome = context.secrets.encode(
                 result, context.artifacts, allow_pickle=context.allow_pickle
             )

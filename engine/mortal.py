@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..events.errors import AppendRefused, LogError
+from ..events.lines import LogLine
 from ..events.store import Batch, Member, Snapshot, Store
 
 
@@ -49,11 +50,11 @@ class MortalStore:
             self._doom = (event, times)
 
     def append(
-        self, batches: Sequence[Batch], *, taken: Sequence[int] = ()
+        self, batches: Sequence[Batch], *, taken: Sequence[int] = (), lines: Sequence[LogLine] = ()
     ) -> list[AppendRefused | None]:
         """Append, perhaps as the last thing in this life. Raises SimulatedCrash."""
         self._check()
-        answers = self._log.append(batches, taken=taken)
+        answers = self._log.append(batches, taken=taken, lines=lines)
         recorded = [b for b, refused in zip(batches, answers, strict=True) if refused is None]
         if self._is_doomed([event.type for batch in recorded for event in batch.events]):
             self.die()

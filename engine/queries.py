@@ -7,10 +7,11 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..events.arguments import instance
+from ..events.arguments import fault, instance, whole
 from ..events.directory import RunRow
 from ..events.envelope import Envelope
 from ..events.errors import AmbiguousRun
+from ..events.lines import LEVELS, LogLine, Wanted
 from ..events.machines import PipelineStatus
 from ..events.retention import not_here, stubs
 from ..events.store import Backup
@@ -77,6 +78,34 @@ class Queries(ABC):
         """The recorded events of a run, in order. Raises RunNotFound."""
         row = self.find(pipeline_id)
         return list(self._open().store.read(row.stream))
+
+    def lines(
+        self,
+        pipeline_id: str,
+        *,
+        step: str | None = None,
+        level: str = "debug",
+        limit: int | None = None,
+    ) -> list[LogLine]:
+        """What the handlers of a run have said by ``context.log``, in order, each line with
+        ``event``, ``fields``, ``level``, ``at`` (ns, UTC), ``step``, ``attempt`` and ``item``.
+
+        Args:
+            step: Of this step alone.
+            level: This severe, or more.
+            limit: The last ones, so many.
+
+        Raises:
+            RunNotFound: There is no such run.
+            ValueError: There is no such level, or the limit is below 1.
+        """
+        row = self.find(pipeline_id)
+        if level not in LEVELS:
+            raise fault(ValueError, "level", f"one of {', '.join(LEVELS)}", level)
+        lines, wanted = self._open().store.lines, Wanted(step, level=level)
+        if limit is None:
+            return list(lines.read(row.run_id, wanted=wanted))
+        return lines.newest(row.run_id, whole("limit", limit, 1), wanted=wanted)
 
     def timeline(self, pipeline_id: str) -> Timeline:
         """Every attempt of a run, with start, end and outcome. Raises RunNotFound."""

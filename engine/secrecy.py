@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from base64 import b64encode
 from collections.abc import Iterator
-from traceback import format_exception
 from typing import Any
 
 import msgspec
@@ -152,37 +150,3 @@ class _Guarded:
 
     def get(self, digest: str) -> bytes:
         return self._artifacts.get(digest)
-
-
-class StarredLogger:
-    """A logger whose messages have stars for secrets."""
-
-    def __init__(self, logger: Any, secrets: Secrets) -> None:
-        self._logger, self._secrets = logger, secrets
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._logger, "error" if name == "exception" else name)
-
-        def say(*words: Any, **values: Any) -> Any:
-            error = _error_of(values.pop("exc_info", name == "exception"))
-            if error is not None:
-                values["exception"] = "".join(format_exception(error)).rstrip()
-            told = method(
-                *map(self._plain, words), **{k: self._plain(v) for k, v in values.items()}
-            )
-            return StarredLogger(told, self._secrets) if name in ("bind", "new", "unbind") else told
-
-        return say
-
-    def _plain(self, value: Any) -> Any:
-        if value is None or isinstance(value, int | float):
-            return value
-        return self._secrets.starred(value if isinstance(value, str) else str(value))
-
-
-def _error_of(told: Any) -> BaseException | None:
-    """What ``exc_info`` means: an exception, what ``sys.exc_info()`` gives, or to ask that."""
-    if isinstance(told, BaseException) or not told:
-        return told or None
-    error = (told if isinstance(told, tuple) else sys.exc_info())[1]
-    return error if isinstance(error, BaseException) else None

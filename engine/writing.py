@@ -7,7 +7,10 @@ from collections.abc import Callable, Sequence
 from itertools import count, islice
 from typing import TypeVar
 
+from msgspec.structs import replace
+
 from ..events.errors import AppendRefused, LogUnavailable
+from ..events.lines import LogLine
 from ..events.store import Batch, Store
 from .clock import Clock
 from .logger import logger
@@ -26,17 +29,19 @@ def append_patiently(
     taken: Sequence[int],
     closing: threading.Event,
     clock: Clock,
+    lines: Sequence[LogLine] = (),
 ) -> list[AppendRefused | None]:
     """Append, :func:`patiently`.
 
     A try whose answer was lost may have succeeded: what is refused then and is there already is
-    ours, and recorded.
+    ours, and recorded, and so are its lines.
     """
     tries = count()
 
     def append() -> list[AppendRefused | None]:
         again = next(tries) > 0
-        answers = store.append(batches, taken=taken)
+        new = () if again and _are_kept(store, lines) else lines
+        answers = store.append(batches, taken=taken, lines=new)
         return [
             None if again and answer and _is_recorded(store, batch) else answer
             for batch, answer in zip(batches, answers, strict=True)
@@ -73,6 +78,12 @@ def patiently(act: Callable[[], T], log: str, closing: threading.Event, clock: C
             if delay > FIRST_RETRY:
                 logger().info("the log can be used again", log=log)
             return answer
+
+
+def _are_kept(store: Store, lines: Sequence[LogLine]) -> bool:
+    """Whether the last of these is the newest one of its run."""
+    newest = store.lines.newest(lines[-1].run, 1) if lines else []
+    return [replace(line, id=0) for line in newest] == list(lines[-1:])
 
 
 def _is_recorded(store: Store, batch: Batch) -> bool:

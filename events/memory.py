@@ -15,6 +15,7 @@ from .artifacts import MemoryArtifacts
 from .directory import RunRow, advance, concerns, stream_of
 from .envelope import GENESIS, Envelope, NewEvent, chain
 from .errors import AppendRefused, LogError
+from .lines import LogLine, MemoryLines
 from .machines import PipelineStatus
 from .store import Backup, Batch, InboxItem, Member, Snapshot
 from .stub import ARCHIVE
@@ -28,6 +29,7 @@ class MemoryStore:
         self.location = ":memory:"
         self.artifacts = MemoryArtifacts()
         self.subscriptions = MemorySubscriptions()
+        self.lines = MemoryLines()
         self._lock = threading.RLock()
         self._log: list[Envelope] = []
         self._streams: dict[str, list[Envelope]] = {}
@@ -40,7 +42,7 @@ class MemoryStore:
         self._archived: dict[str, Envelope] = {}
 
     def append(
-        self, batches: Sequence[Batch], *, taken: Sequence[int] = ()
+        self, batches: Sequence[Batch], *, taken: Sequence[int] = (), lines: Sequence[LogLine] = ()
     ) -> list[AppendRefused | None]:
         with self._lock:
             directory = dict[str, RunRow]()
@@ -55,6 +57,7 @@ class MemoryStore:
             for envelope in recorded:
                 self._keep(envelope)
             self._directory.update(directory)
+            self.lines.keep(one for one in lines if stream_of(one.run) in self._directory)
             refused = {answer.stream for answer in answers if answer}
             for item in taken:
                 if item in self._inbox and self._inbox[item].stream not in refused:
@@ -222,6 +225,7 @@ class MemoryStore:
                 self._cached = {k: e for k, e in self._cached.items() if e.stream != head.stream}
                 for derived in (self._streams, self._directory, self._snapshots):
                     derived.pop(head.stream, None)
+                self.lines.drop(head.stream.partition("/")[2])
             return refusal
 
     @contextmanager

@@ -1,8 +1,9 @@
 """What leaves a log: finished runs, of which a stub stays, and artifacts that nothing names.
 
 A run leaves in two steps: its events are copied into another log (whose chains come out the same,
-since a digest does not cover a position), then one transaction puts the stub in their place. Killed
-between the two, the run is in both logs, and doing it again finishes.
+since a digest does not cover a position), with the lines of its handlers; then one transaction puts
+the stub in their place. Killed between the two, the run is in both logs, and doing it again
+finishes.
 
 An artifact is removed when no event, command or artifact that stays mentions it, and nothing has
 put it, nor has a run that named it left, for a time of grace: whoever names it next has put it, or
@@ -23,6 +24,7 @@ from .artifacts import ArtifactKeeper
 from .directory import RunRow
 from .envelope import GENESIS, Envelope, NewEvent, follows
 from .errors import ArchivedRun, LogCorrupt, LogError, RunNotFound
+from .lines import LogLine
 from .machines import ARCHIVE_TABLE
 from .sealed_store import as_stored
 from .store import Batch, Store
@@ -142,10 +144,23 @@ def _copy(store: Store, head: Envelope, to: Store | None) -> set[str]:
             named.add(digest)
         if to is not None:
             to.append([again(e) for e in page if copied < e.version <= head.version])
+    if to is not None:
+        run_id = head.stream.partition("/")[2]
+        bring_lines(store.lines.read(run_id), to, run_id)
     arrived = to.head(head.stream) if to else None
     if to is not None and (arrived is None or arrived.digest != head.digest):
         raise LogError(f"{to.location} has another run under the id of {head.stream}")
     return named
+
+
+def bring_lines(lines: Iterable[LogLine], to: Store, run_id: str) -> int:
+    """Append all lines of a run to a log that may have the first ones; returns how many."""
+    brought = 0
+    new = islice(lines, sum(1 for _ in to.lines.read(run_id)), None)
+    while page := list(islice(new, _PAGE)):
+        to.append([], lines=page)
+        brought += len(page)
+    return brought
 
 
 def again(envelope: Envelope) -> Batch:

@@ -103,6 +103,14 @@ CREATE VIEW "failures" AS
         ORDER BY position DESC;
 CREATE VIEW "history" AS 
         SELECT position, name AS stream, version, type, schema, at, actor, epoch, encoding, payload, digest FROM events LEFT JOIN streams ON streams.id = events.stream ORDER BY position;
+CREATE VIEW "lines" AS 
+        SELECT substr(name, 5) AS run_id, step, attempt, item, strftime('%Y-%m-%dT%H:%M:%fZ', at / 1e9, 'unixepoch') AS at, level,
+               CASE encoding WHEN 'json' THEN json_extract(payload, '$.event') END AS event,
+               CASE encoding WHEN 'json' THEN json_remove(payload, '$.event') END AS fields
+        FROM logs JOIN streams ON streams.id = stream ORDER BY logs.id;
+CREATE TABLE logs (id INTEGER PRIMARY KEY AUTOINCREMENT, stream INTEGER NOT NULL, step TEXT NOT NULL, attempt INTEGER NOT NULL, item TEXT, at INTEGER NOT NULL, level TEXT NOT NULL, encoding TEXT NOT NULL, payload TEXT NOT NULL);
+CREATE INDEX "idx_logs_stream"
+    ON "logs" ("stream");
 INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('semantica.pipeline', 'm001_log', strftime('%Y-%m-%d %H:%M:%f+00:00', 'now'));
 INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('semantica.pipeline', 'm002_views', strftime('%Y-%m-%d %H:%M:%f+00:00', 'now'));
 INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('semantica.pipeline', 'm003_cache', strftime('%Y-%m-%d %H:%M:%f+00:00', 'now'));
@@ -111,3 +119,4 @@ INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('semant
 INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('semantica.pipeline', 'm006_archive', strftime('%Y-%m-%d %H:%M:%f+00:00', 'now'));
 INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('semantica.pipeline', 'm007_subscriptions', strftime('%Y-%m-%d %H:%M:%f+00:00', 'now'));
 INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('semantica.pipeline', 'm008_streams', strftime('%Y-%m-%d %H:%M:%f+00:00', 'now'));
+INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('semantica.pipeline', 'm009_logs', strftime('%Y-%m-%d %H:%M:%f+00:00', 'now'));

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from .artifacts import SEALED, ArtifactKeeper, Artifacts
 from .envelope import CLEAR, Envelope, NewEvent, key_of
 from .errors import AppendRefused, LogCorrupt, MissingKey
+from .lines import EVERY, Lines, LogLine, Wanted, payload_of
 from .store import Batch, InboxItem, Snapshot, Store
 from .upcasters import Event, to_new
 
@@ -41,6 +42,7 @@ class SealedStore:
         self.stored = stored
         self._find_keys = find_keys
         self.artifacts = _OpenedArtifacts(stored.artifacts, self)
+        self.lines = _OpenedLines(stored.lines, self)
 
     @cached_property
     def keys(self) -> Keys:
@@ -53,11 +55,24 @@ class SealedStore:
     # -- events ------------------------------------------------------------------------------
 
     def append(
-        self, batches: Sequence[Batch], *, taken: Sequence[int] = ()
+        self, batches: Sequence[Batch], *, taken: Sequence[int] = (), lines: Sequence[LogLine] = ()
     ) -> list[AppendRefused | None]:
         if any(batch.events[0].encoding != CLEAR for batch in batches):
             batches = [self._sealed(batch) for batch in batches]
-        return self.stored.append(batches, taken=taken)
+        if any(line.encoding != CLEAR for line in lines):
+            lines = [kept for line in lines if (kept := self._line_sealed(line))]
+        return self.stored.append(batches, taken=taken, lines=lines)
+
+    def _line_sealed(self, line: LogLine) -> LogLine | None:
+        """None: its key is gone meanwhile, and it with that."""
+        if line.encoding == CLEAR:
+            return line
+        from .sealing import found, seal_line
+
+        try:
+            return seal_line(line, found(self.keys, line.encoding))
+        except MissingKey:
+            return None
 
     def _sealed(self, batch: Batch) -> Batch:
         encoding = batch.events[0].encoding
@@ -188,6 +203,35 @@ class _OpenedArtifacts:
         from .sealing import opened
 
         return opened(data, digest, self._log.keys)
+
+
+class _OpenedLines:
+    """The lines of a log, of which encrypted ones are read with their keys."""
+
+    def __init__(self, kept: Lines, log: SealedStore) -> None:
+        self._kept, self._log = kept, log
+        self.position, self.heads = kept.position, kept.heads
+
+    def read(self, run_id: str, after: int = 0, wanted: Wanted = EVERY) -> Iterator[LogLine]:
+        """See :meth:`Lines.read`."""
+        return map(self._opened, self._kept.read(run_id, after, wanted))
+
+    def newest(
+        self, run_id: str, count: int, before: int | None = None, wanted: Wanted = EVERY
+    ) -> list[LogLine]:
+        """See :meth:`Lines.newest`."""
+        return list(map(self._opened, self._kept.newest(run_id, count, before, wanted)))
+
+    def _opened(self, line: LogLine) -> LogLine:
+        if line.encoding == CLEAR:
+            return line
+        from .redaction import HIDDEN_TEXT
+        from .sealing import found, unseal_line
+
+        try:
+            return unseal_line(line, found(self._log.keys, line.encoding))
+        except MissingKey:
+            return replace(line, payload=payload_of({"event": HIDDEN_TEXT})[0])
 
 
 def _snapshot(stream: str, snapshot: Snapshot) -> str:

@@ -25,6 +25,7 @@ from .definition import PipelineDefinition
 from .envelope import ALGORITHM, CLEAR, Envelope, NewEvent, encoding_of, key_of
 from .errors import LogCorrupt, MissingKey
 from .keys import Key, Keys
+from .lines import LogLine
 from .pipeline import PipelineSubmitted
 from .redaction import redacted
 from .upcasters import decode
@@ -85,6 +86,30 @@ def _unwrapped(text: bytes) -> bytes:
     if base64.b64encode(data) != text:  # the last digit has bits that say nothing
         raise binascii.Error("its text is not as it was written")
     return data
+
+
+def seal_line(line: LogLine, key: Key) -> LogLine:
+    """A line of a handler as it is recorded."""
+    text = _encode((line.item, msgspec.Raw(line.payload)))
+    data = base64.b64encode(key.encrypt(text, _line_place(line))).decode()
+    item = None if line.item is None else key.alias(line.item)
+    return msgspec.structs.replace(line, item=item, payload=_encode({"sealed": data}))
+
+
+def unseal_line(line: LogLine, key: Key) -> LogLine:
+    """The inverse of :func:`seal_line`. Raises LogCorrupt."""
+    try:
+        data = msgspec.json.decode(line.payload, type=dict[str, str])["sealed"].encode()
+        text = key.decrypt(_unwrapped(data), _line_place(line))
+        item, payload = msgspec.json.decode(text, type=tuple[str | None, msgspec.Raw])
+    except (ValueError, KeyError) as error:
+        raise LogCorrupt(f"line {line.id} of run {line.run}: {error}") from error
+    return msgspec.structs.replace(line, item=item, payload=bytes(payload))
+
+
+def _line_place(line: LogLine) -> bytes:
+    told = _encode((line.run, line.step, line.attempt, line.at, line.level, line.encoding))
+    return b"line\n%b" % told
 
 
 def visible(envelope: Envelope) -> dict[str, Any]:

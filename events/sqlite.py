@@ -13,11 +13,23 @@ from .artifacts import FileArtifacts
 from .directory import RunRow, advance, concerns, stream_of
 from .envelope import GENESIS, Envelope, NewEvent, chain
 from .errors import AppendRefused
+from .lines import LogLine
 from .machines import PipelineStatus
 from .memory import in_turn
 from .sqlite_connection import Connection, beside
 from .sqlite_file import LifeLock
-from .sqlite_rows import ENVELOPE, HISTORY, ROW, to_envelope, to_row, write_row
+from .sqlite_lines import SqliteLines, write_lines
+from .sqlite_rows import (
+    ENVELOPE,
+    HISTORY,
+    ROW,
+    number_of,
+    read_row,
+    remove_stream,
+    to_envelope,
+    to_row,
+    write_row,
+)
 from .sqlite_subscriptions import SqliteSubscriptions
 from .store import Backup, Batch, Durability, InboxItem, Member, Snapshot, check_durability
 
@@ -55,6 +67,7 @@ class SqliteStore:
         self._connection = Connection(self.path, durability, busy_timeout)
         self._reading, self._writing = self._connection.reading, self._connection.writing
         self.subscriptions = SqliteSubscriptions(self._connection)
+        self.lines = SqliteLines(self._connection)
         self._lives: dict[str, LifeLock] = {}
         self._data_version = self._read_data_version()
         self.artifacts = FileArtifacts(
@@ -64,10 +77,11 @@ class SqliteStore:
     # -- events ------------------------------------------------------------------------------
 
     def append(
-        self, batches: Sequence[Batch], *, taken: Sequence[int] = ()
+        self, batches: Sequence[Batch], *, taken: Sequence[int] = (), lines: Sequence[LogLine] = ()
     ) -> list[AppendRefused | None]:
         with self._writing() as connection:
             answers = self._append_all(connection, batches)
+            write_lines(connection, lines)
             if taken:
                 refused = [answer.stream for answer in answers if answer]
                 kept = ", ".join("?" * len(refused))
@@ -114,7 +128,7 @@ class SqliteStore:
     ) -> tuple[int, int, bytes, int]:
         """Append behind a stream's head; returns the new one."""
         version, _, digest, number = head
-        number = number or _number(connection, batch.stream)
+        number = number or number_of(connection, batch.stream)
         rows: list[tuple[Any, ...]] = []
         stream, at, actor, term = batch.stream, batch.at, batch.actor, batch.epoch
         changes: list[NewEvent] = []
@@ -149,7 +163,7 @@ class SqliteStore:
     def _advance_directory(
         self, connection: sqlite3.Connection, batch: Batch, events: Sequence[NewEvent]
     ) -> None:
-        row = self._select_run(connection, batch.stream.partition("/")[2])
+        row = read_row(connection, batch.stream.partition("/")[2])
         for event in events:
             row = advance(row, batch.stream, batch.at, batch.epoch, event)
         if row is not None:
@@ -214,14 +228,7 @@ class SqliteStore:
 
     def run(self, run_id: str) -> RunRow | None:
         with self._reading() as connection:
-            return self._select_run(connection, run_id)
-
-    @staticmethod
-    def _select_run(connection: sqlite3.Connection, run_id: str) -> RunRow | None:
-        found = connection.execute(
-            f"SELECT {ROW} FROM directory WHERE run_id = ?", (run_id,)
-        ).fetchone()
-        return to_row(found) if found else None
+            return read_row(connection, run_id)
 
     def runs(
         self,
@@ -360,13 +367,7 @@ class SqliteStore:
                 return AppendRefused(head.stream, f"it is not at version {head.version} any more")
             (refusal,) = self._append_all(connection, [stub])
             if refusal is None:
-                number = _number(connection, head.stream)
-                connection.execute("DELETE FROM events WHERE stream = ?", (number,))
-                connection.execute("DELETE FROM streams WHERE id = ?", (number,))
-                for table in ("snapshots", "inbox"):
-                    connection.execute(f"DELETE FROM {table} WHERE stream = ?", (head.stream,))
-                run_id = head.stream.partition("/")[2]
-                connection.execute("DELETE FROM directory WHERE run_id = ?", (run_id,))
+                remove_stream(connection, head.stream)
             return refusal
 
     @contextmanager
@@ -393,13 +394,6 @@ class SqliteStore:
         for member_id in list(self._lives):
             self.leave(member_id)
         self._connection.close()
-
-
-def _number(connection: sqlite3.Connection, stream: str) -> int:
-    """The number of a stream, which it gets with its first event."""
-    connection.execute("INSERT INTO streams (name) VALUES (?) ON CONFLICT DO NOTHING", (stream,))
-    found = connection.execute("SELECT id FROM streams WHERE name = ?", (stream,))
-    return int(found.fetchone()[0])
 
 
 __all__ = ["Durability", "SqliteStore"]

@@ -21,7 +21,7 @@ from .sqlite_file import (
 )
 from .store import Durability
 
-SCHEMA = 8
+SCHEMA = 9
 """The schema that this version works with: as many migrations have been applied."""
 CHECKPOINT_BYTES = 4 * 2**20
 """Length of the write-ahead log at which it is carried over into the database."""

@@ -57,6 +57,13 @@ def _damaged(said: str) -> sqlite3.DatabaseError:
     return error
 
 
+def read_row(connection: sqlite3.Connection, run_id: str) -> RunRow | None:
+    """A run of the directory."""
+    query = f"SELECT {ROW} FROM directory WHERE run_id = ?"
+    found = connection.execute(query, (run_id,)).fetchone()
+    return to_row(found) if found else None
+
+
 def write_row(connection: sqlite3.Connection, row: RunRow) -> None:
     """Put a run into the directory, in place of what stood there."""
     connection.execute(
@@ -74,3 +81,22 @@ def write_row(connection: sqlite3.Connection, row: RunRow) -> None:
             row.parent,
         ),
     )
+
+
+def number_of(connection: sqlite3.Connection, stream: str) -> int:
+    """The number of a stream, which it gets with its first event."""
+    connection.execute("INSERT INTO streams (name) VALUES (?) ON CONFLICT DO NOTHING", (stream,))
+    found = connection.execute("SELECT id FROM streams WHERE name = ?", (stream,))
+    return int(found.fetchone()[0])
+
+
+def remove_stream(connection: sqlite3.Connection, stream: str) -> None:
+    """Remove a run's events, and all that hangs on them."""
+    number = number_of(connection, stream)
+    for table in ("events", "logs"):
+        connection.execute(f"DELETE FROM {table} WHERE stream = ?", (number,))
+    connection.execute("DELETE FROM streams WHERE id = ?", (number,))
+    for table in ("snapshots", "inbox"):
+        connection.execute(f"DELETE FROM {table} WHERE stream = ?", (stream,))
+    run_id = stream.partition("/")[2]
+    connection.execute("DELETE FROM directory WHERE run_id = ?", (run_id,))

@@ -2,8 +2,9 @@
 
 ``events`` is the truth, and ``streams`` has the names for its numbers. ``directory`` and
 ``snapshots`` are derived; ``inbox`` and ``members`` are how engines work together;
-``subscriptions`` is how far consumers have read. The views ``runs``, ``steps``, ``failures`` and
-``history`` are for people: query them with any SQLite tool.
+``subscriptions`` is how far consumers have read; ``logs`` is what handlers have said. The views
+``runs``, ``steps``, ``failures``, ``history`` and ``lines`` are for people: query them with any
+SQLite tool.
 """
 
 from __future__ import annotations
@@ -147,6 +148,19 @@ def m008_streams(db: Database) -> None:
     _create_views(db)
 
 
+@migrations()
+def m009_logs(db: Database) -> None:
+    """What handlers say. An id is never given twice: whoever asks for what came after one must not
+    miss a line."""
+    db.execute(
+        "CREATE TABLE logs (id INTEGER PRIMARY KEY AUTOINCREMENT, stream INTEGER NOT NULL, "
+        "step TEXT NOT NULL, attempt INTEGER NOT NULL, item TEXT, at INTEGER NOT NULL, "
+        "level TEXT NOT NULL, encoding TEXT NOT NULL, payload TEXT NOT NULL)"
+    )
+    db.table("logs").create_index(["stream"])
+    _create_views(db)
+
+
 def _create_views(db: Database) -> None:
     for name, query in VIEWS.items():
         db.create_view(name, query, replace=True)
@@ -242,4 +256,9 @@ VIEWS = {
         ORDER BY position DESC""",
     "history": f"""
         SELECT {ENVELOPE} FROM {HISTORY} ORDER BY position""",
+    "lines": f"""
+        SELECT substr(name, 5) AS run_id, step, attempt, item, {_time("at")} AS at, level,
+               CASE encoding WHEN 'json' THEN json_extract(payload, '$.event') END AS event,
+               CASE encoding WHEN 'json' THEN json_remove(payload, '$.event') END AS fields
+        FROM logs JOIN streams ON streams.id = stream ORDER BY logs.id""",
 }

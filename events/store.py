@@ -13,6 +13,7 @@ from .artifacts import ArtifactKeeper
 from .directory import RunRow
 from .envelope import Envelope, NewEvent
 from .errors import AppendRefused
+from .lines import Lines, LogLine
 from .machines import PipelineStatus
 from .subscriptions import Subscriptions
 
@@ -110,11 +111,17 @@ class Store(Protocol):
         """How far those have come who follow it."""
         ...
 
+    @property
+    def lines(self) -> Lines:
+        """What handlers have said."""
+        ...
+
     def append(
-        self, batches: Sequence[Batch], *, taken: Sequence[int] = ()
+        self, batches: Sequence[Batch], *, taken: Sequence[int] = (), lines: Sequence[LogLine] = ()
     ) -> list[AppendRefused | None]:
         """Append in one durable transaction, and remove the inbox items ``taken`` with it, but
-        for those of a stream whose batch is refused: they are for its new owner.
+        for those of a stream whose batch is refused: they are for its new owner. ``lines`` are
+        kept with it, whatever their id, but for those of runs that the directory does not have.
 
         A batch whose stream has another version or a higher epoch, or was archived, is left out,
         with those of its unit, and its refusal returned in its place; the others are recorded.
@@ -214,8 +221,8 @@ class Store(Protocol):
 
     def retire(self, head: Envelope, stub: Batch) -> AppendRefused | None:
         """In one durable transaction append ``stub`` and remove the stream whose newest event is
-        ``head``: its events, its row in the directory, its snapshot and what is in its inbox. From
-        then on no event of that stream is accepted. Positions are never given twice.
+        ``head``: its events, its row in the directory, its snapshot, its lines and what is in its
+        inbox. From then on no event of that stream is accepted. Positions are never given twice.
 
         Returns:
             Why nothing was changed: one of the two streams is at another version.

@@ -121,6 +121,13 @@ def test_the_block_on_following_the_log_does_what_it_says(tmp_path: Path) -> Non
     assert told == "{'a': 1}\n{'a': 1}\n{'a': 1}\nmail: one\n"
 
 
+def test_the_block_on_what_handlers_say_does_what_it_says(tmp_path: Path) -> None:
+    assert output_of(block('build("resizing")'), tmp_path).splitlines() == [
+        "info resize None begun {'images': 2}",
+        "warning resize images/-1 too small {'width': -1}",
+    ]
+
+
 def test_the_block_on_secrets_does_what_it_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

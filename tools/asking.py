@@ -8,6 +8,7 @@ from itertools import islice
 
 import click
 
+from ..events.lines import LEVELS, Wanted
 from . import completing
 from .options import common, one_run, path_option
 
@@ -148,6 +149,50 @@ def events(
                 sys.stdout.flush()
 
 
+@click.command(short_help="List what the handlers of a run have said.")
+@one_run(required=False)
+@click.option("--step", metavar="STEP", shell_complete=completing.steps,
+              help="Only lines of this step.")  # fmt: skip
+@click.option("--level", type=click.Choice(LEVELS, case_sensitive=False), default=LEVELS[0],
+              help="Only lines this severe, or more.")  # fmt: skip
+@click.option("--limit", type=click.IntRange(min=1), metavar="N",
+              help="At most so many, the last ones.")  # fmt: skip
+@click.option("--follow", is_flag=True, help="Go on until the run ends, as things are said.")
+@common
+def logs(
+    run: str | None,
+    step: str | None,
+    level: str,
+    limit: int | None,
+    follow: bool,
+    log: str | None,
+    as_json: bool,
+) -> None:
+    """List what the handlers of RUN, or of the newest run, have said by context.log: time, level,
+    step (and the attempt, from the second on), message, and what was said with it.
+
+    Lines below the level of the setting log_level (info, if it is not set) are not kept. With
+    --json, each line is an object.
+
+    \b
+    Examples:
+      semantica-pipeline logs
+      semantica-pipeline logs nightly --step load --level warning
+      semantica-pipeline logs nightly --limit 20 --follow
+      semantica-pipeline logs 0197c2 --json | jq -r .event
+    """
+    from .choosing import check_steps
+    from .finding import find, newest, opened
+    from .lines import show_lines
+
+    with opened(log) as opened_log:
+        store = opened_log.store
+        row = newest(store) if run is None else find(store, run)
+        check_steps(store, row, () if step is None else (step,))
+        wanted = Wanted(step, level=level.lower())
+        show_lines(store, row, wanted, limit, follow=follow, as_json=as_json)
+
+
 @click.command(short_help="Watch a run until it ends.")
 @one_run(required=False)
 @click.option("--all", "everything", is_flag=True, help="Watch all runs that go on, in a table.")
@@ -260,4 +305,4 @@ def graph(
     show_graph(source, log, paths, as_json=as_json)
 
 
-COMMANDS = (runs, status, events, watch, timeline, graph)
+COMMANDS = (runs, status, events, logs, watch, timeline, graph)

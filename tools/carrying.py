@@ -35,7 +35,8 @@ def export_(
     log: str | None,
     as_json: bool,
 ) -> None:
-    """Write RUNs to one file: their events and all values, and the steps of them that are runs.
+    """Write RUNs to one file: their events and all values, what their handlers have said, and the
+    steps of them that are runs.
 
     'import' takes it into any log, unchanged, and its digests prove that it is. The file is a zip
     of JSON; the same runs give the same bytes. What pools of resources hold does not belong to a
@@ -75,7 +76,8 @@ def export_(
     else:
         click.echo(
             f"{made.path}: {made.runs:,} runs, {made.events:,} events, "
-            f"{made.artifacts:,} artifacts{f', {made.keys:,} keys' if with_keys else ''}, checked"
+            f"{made.artifacts:,} artifacts{f', {made.keys:,} keys' if with_keys else ''}, checked; "
+            f"{made.lines:,} lines of handlers"
         )
 
 
@@ -131,7 +133,7 @@ def import_(file: str, allow_pickle: bool, log: str | None, as_json: bool) -> No
     else:
         click.echo(
             f"{done.path}: {done.runs:,} runs, {done.events:,} events, {done.artifacts:,} "
-            f"artifacts; {done.already:,} runs were here already"
+            f"artifacts, {done.lines:,} lines of handlers; {done.already:,} runs were here already"
         )
 
 

@@ -7,7 +7,6 @@ says, and what comes too late for one, must not concern the next.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 
@@ -59,13 +58,6 @@ class Progressed(msgspec.Struct, frozen=True):
 
 class Beat(msgspec.Struct, frozen=True):
     """The attempt shows life."""
-
-
-class Logged(msgspec.Struct, frozen=True):
-    """A message of the handler's logger."""
-
-    level: str
-    values: dict[str, Any]
 
 
 class Saved(msgspec.Struct, frozen=True):

@@ -15,6 +15,7 @@ from ..attempt import Attempt, Report, carry_out, failed
 from ..context import AttemptCancelled, Context
 from ..core.commands import Command
 from ..model import Given, PipelineStep
+from ..saying import Said
 from ..steps import registry
 from .child import survives_pickling
 from .messages import (
@@ -26,7 +27,6 @@ from .messages import (
     Flush,
     Get,
     Item,
-    Logged,
     Progressed,
     Put,
     Saved,
@@ -129,8 +129,8 @@ def _converse(worker: WorkerProcess, attempt: Attempt, task: bytes, serial: int)
                 context.heartbeat()
             elif isinstance(message, Item):
                 context.journal.item(message.key, message.outcome)
-            elif isinstance(message, Logged):
-                getattr(context.log, message.level)(**message.values)
+            elif isinstance(message, Said):
+                context.hear(message)
             else:
                 worker.tell((serial, _answer(context, message)))
     except BaseException as error:

@@ -19,7 +19,7 @@ from ..clock import SystemClock
 from ..context import AttemptCancelled, Context
 from ..core.commands import Command
 from ..model import Given
-from ..secrecy import StarredLogger
+from ..saying import Said, plain
 from .child import Channel
 from .messages import (
     Asked,
@@ -30,7 +30,6 @@ from .messages import (
     Flush,
     Get,
     Item,
-    Logged,
     Progressed,
     Put,
     Saved,
@@ -53,32 +52,11 @@ class RemoteContext(Context):
             super().heartbeat()
             self.say(Beat())
 
-    @property
-    def log(self) -> Any:
-        """A logger whose messages appear where the engine's do."""
-        forwarding = _forwarding_logger(self.say)
-        return StarredLogger(forwarding, self.secrets) if self.secrets else forwarding
 
-
-def _forwarding_logger(say: Callable[[Any], None]) -> Any:
-    import structlog
-
-    def forward(_: Any, level: str, values: Any) -> Any:
-        plain = {key: _sendable(value) for key, value in values.items()}
-        say(Logged(level, plain))
-        raise structlog.DropEvent
-
-    return structlog.wrap_logger(None, processors=[structlog.processors.format_exc_info, forward])
-
-
-def _sendable(value: Any) -> Any:
-    """Plain values as they are; of others, whose classes the engine may not know, their text."""
-    if type(value) in (str, int, float, bool, type(None)):
-        return value
-    try:
-        return repr(value)
-    except Exception as error:  # a broken __repr__ must not cost the attempt
-        return f"<{type(value).__name__}, whose __repr__ raised {type(error).__name__}>"
+def _sendable(said: Said) -> Said:
+    """Without what the engine's process may have no classes for."""
+    values = {key: plain(value) for key, value in said.values.items()}
+    return msgspec.structs.replace(said, values=values, error=None)
 
 
 class Questions:
@@ -159,6 +137,7 @@ def serve(task: Task, channel: Channel) -> None:
         artifacts=artifacts,
         clock=SystemClock(),
         report=lambda *arguments: say(Progressed(arguments)),
+        hear=lambda said: say(_sendable(said)),
         journal=RemoteJournal(questions, say),
         checkpoints=task.checkpoints,
         allow_pickle=task.allow_pickle,

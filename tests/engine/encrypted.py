@@ -19,6 +19,7 @@ def telling(data: object, context: Context, told: str) -> dict[str, str]:
     context.checkpoint(f"{WORD} so far", [WORD])
     context.checkpoint("much", [WORD] * 1000)
     context.progress(1, 2, f"at {WORD}")
+    context.log.info(f"saying {WORD}", about=WORD)
     context.warn(f"{WORD} is odd")
     context.metric(f"seen {WORD}")
     return {WORD: told}

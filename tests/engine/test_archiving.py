@@ -26,7 +26,8 @@ from semantica.pipeline.events.verify import Verification
 from semantica.pipeline.testing import SimulatedEngine
 
 
-def large(data: int) -> str:
+def large(data: int, context: Context) -> str:
+    context.log.info("large indeed")
     return f"{data}" * 10_000
 
 
@@ -61,6 +62,7 @@ def test_a_run_moves_to_another_log_unchanged(engine: ExecutionEngine, tmp_path:
     assert (stub.run, stub.name, stub.status, stub.to) == ("old", "p", "completed", str(place))
     assert (stub.events, stub.digest) == (len(history), history[-1].digest.hex())
     assert engine.runs() == [] and whole(engine)
+    assert engine._open().store.lines.heads(0) == {}, "its lines have left with it"
     assert engine.vacuum(grace=3600).artifacts == 0, "the time of grace begins when it leaves"
     done = engine.vacuum(grace=0)
     assert (done.artifacts, done.artifact_bytes) == (1, 10_002)
@@ -69,6 +71,7 @@ def test_a_run_moves_to_another_log_unchanged(engine: ExecutionEngine, tmp_path:
         assert [(e.version, e.payload, e.digest) for e in moved] == [
             (e.version, e.payload, e.digest) for e in history
         ]
+        assert [line.event for line in archive.lines("old")] == ["large indeed"]
         assert archive.attach("old").result(10).output == 10_000
         assert archive.fork("old", from_step="last").result(10).output == 10_000
         assert whole(archive)

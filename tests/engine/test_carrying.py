@@ -15,6 +15,7 @@ from contract.runs import batch, completed, opening
 from making import MakeEngine
 
 from semantica.pipeline import (
+    Context,
     ExecutionEngine,
     LogCorrupt,
     LogError,
@@ -34,7 +35,8 @@ from semantica.pipeline.projections.catchup import load_run, take_snapshot
 from semantica.pipeline.projections.recording import envelope_of
 
 
-def large(data: object) -> list[str]:
+def large(data: object, context: Context) -> list[str]:
+    context.log.info("large indeed", of=data)
     return [f"{data}" * 10_000]
 
 
@@ -98,9 +100,14 @@ def state(store: Store) -> dict[str, bytes]:
     return {row.run_id: take_snapshot(load_run(store, row.run_id)) for row in store.runs()}
 
 
+def lines(store: Store, run_id: str) -> list[object]:
+    return [(one.step, one.event, one.fields) for one in store.lines.read(run_id)]
+
+
 def content(store: Store) -> object:
     """All that an import could change."""
-    return [*store.read_all()], store.runs(), sorted(store.artifacts.digests())
+    said = [lines(store, row.run_id) for row in store.runs()]
+    return said, [*store.read_all()], store.runs(), sorted(store.artifacts.digests())
 
 
 def altered(file: Path, name: str, change: object) -> Path:
@@ -129,6 +136,8 @@ def test_the_same_runs_are_in_the_other_log(
         assert [(e.version, e.at, e.payload) for e in here] == [
             (e.version, e.at, e.payload) for e in there
         ]
+        assert lines(store, row.run_id) == lines(source, row.run_id)
+    assert lines(store, "first") == [("large", "large indeed", {"of": 1})]
     assert state(store) == state(source)
     assert list(Verification(store).faults()) == []
     before = content(store)
@@ -196,7 +205,13 @@ def test_a_changed_byte_is_refused_or_means_nothing(
         ("events", lambda text: None, "does not hold what an export does"),
         ("manifest", lambda text: text.replace(b'"failed"', b'"completed"'), "manifest says"),
         ("manifest", lambda text: text.replace(b'"runs"', b'"run"'), "manifest.json: "),
-        ("manifest", lambda text: text.replace(b'"version": 1', b'"version": 2'), "upgrade"),
+        ("manifest", lambda text: text.replace(b'"version": 2', b'"version": 3'), "upgrade"),
+        ("manifest", lambda text: text.replace(b'"version": 2', b'"version": 1'), "version 2"),
+        ("logs", lambda text: None, "logs.jsonl belongs to version 2"),
+        ("logs", lambda text: text.replace(b"info", b"loud", 1), "line 1: it is no line of a han"),
+        ("logs", lambda text: text.replace(b'{\\"', b'[{\\"', 1), "logs.jsonl line 1"),
+        ("logs", lambda text: text.replace(b"first", b"fourth"), "lines of no run"),
+        ("logs", lambda text: text + text.splitlines()[0] + b"\n", "in no order"),
     ],
 )
 def test_a_changed_file_says_where(
@@ -232,6 +247,21 @@ def test_a_run_that_went_on_is_continued(target: SqliteStore, tmp_path: Path) ->
     assert bring(target, files[1]) == (1, 0, 2)
     assert bring(target, files[0]) == (0, 1, 0), "an older file has nothing new"
     assert state(target) == state(source)
+
+
+def test_lines_that_are_missing_are_brought_with_the_next_import(
+    engine: ExecutionEngine, exported: Path, target: SqliteStore
+) -> None:
+    """As after a kill between the events and the lines, or of a file of an older version."""
+    older = altered(exported, "logs", lambda text: None)
+    older = altered(older.rename(older.with_name("older.zip")), "manifest",
+                    lambda text: text.replace(b'"version": 2', b'"version": 1'))  # fmt: skip
+    assert bring(target, older)[0] == 4
+    assert lines(target, "first") == []
+    assert bring(target, exported) == (0, 4, 0)
+    source = engine._open().store
+    for row in source.runs():
+        assert lines(target, row.run_id) == lines(source, row.run_id)
 
 
 def test_an_unfinished_run_is_recovered_in_the_other_log(

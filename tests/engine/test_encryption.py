@@ -89,6 +89,24 @@ def test_what_is_recorded_is_read_back_with_the_key(make_engine: MakeEngine, log
     assert list(Verification(store).faults()) == []
 
 
+def test_what_handlers_say_is_encrypted_too(make_engine: MakeEngine, log: Path) -> None:
+    engine = make_engine()
+    run_all(engine)
+    store = engine._open().store
+    (first, *_) = [line for line in store.lines.read("r") if "saying" in line.event]
+    assert first.fields["about"] == WORD
+    kept = [line for line in as_stored(store).lines.read("r") if line.id == first.id]
+    assert WORD not in str(kept)
+    (key,) = key_files(log)
+    key.rename(log.with_name("away"))
+    closed = [line for line in store.lines.newest("r", 100) if line.id == first.id]
+    assert [(line.step, line.level, line.event) for line in closed] == [
+        (first.step, "info", "(encrypted)")
+    ]
+    log.with_name("away").rename(key)
+    assert WORD in str(list(engine.logs("r")))
+
+
 def test_keys_lie_outside_of_the_log_one_for_each_run(make_engine: MakeEngine, log: Path) -> None:
     engine = make_engine()
     for run_id in ("a", "b"):

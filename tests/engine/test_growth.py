@@ -57,9 +57,9 @@ def test_snapshots_and_recovery_cost_in_proportion_to_the_events(
             batches: list[Batch] = []
             append = log.append
 
-            def commit(made, *, taken=(), append=append, batches=batches):  # type: ignore[no-untyped-def]
+            def commit(made, append=append, batches=batches, **more):  # type: ignore[no-untyped-def]
                 batches.extend(made)
-                return append(made, taken=taken)
+                return append(made, **more)
 
             monkeypatch.setattr(log, "append", commit)
             assert callable(shape)

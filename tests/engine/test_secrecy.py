@@ -159,6 +159,9 @@ def test_a_handler_is_called_with_what_nobody_records(
     assert engine.execute_pipeline(steps(deep, executor, **nested)).output == [True, True, "a"]
     failed = engine.execute_pipeline(steps(blurts, executor))
     assert "ValueError: *** is refused" in failed.errors[0]
+    lines = engine.lines(failed.run_id)
+    assert {"using ***", "about ***", "one", "two", "three"} == {one.event for one in lines}
+    assert all("token-4711" not in one.payload.decode() for one in lines)
     done = engine.execute_pipeline(steps(warns, executor))
     assert "using ***" in str(done.warnings[0]) and "calls of '***'" in done.metrics
     assert "SOME_TOKEN" in json.dumps([str(e.payload) for e in engine.history(done.run_id)])

@@ -22,14 +22,17 @@ from semantica.pipeline.events.definition import PipelineDefinition, RetryPolicy
 from semantica.pipeline.events.envelope import encoding_of, first_break, key_of
 from semantica.pipeline.events.errors import LogCorrupt, MissingKey, UnreadableValue
 from semantica.pipeline.events.keys import FileKeys, Key, MemoryKeys
+from semantica.pipeline.events.lines import LogLine, payload_of
 from semantica.pipeline.events.memory import MemoryStore
 from semantica.pipeline.events.redaction import redacted
 from semantica.pipeline.events.sealed_store import SealedStore, artifacts_under, sealing
 from semantica.pipeline.events.sealing import (
     SealedArtifacts,
     opened,
+    seal_line,
     seal_text,
     unseal,
+    unseal_line,
     unseal_text,
 )
 from semantica.pipeline.events.step import StepReused
@@ -188,6 +191,26 @@ def test_commands_and_snapshots_are_bound_to_their_place(text: bytes, where: int
     if changed[:12] == data[:12]:  # else it is nothing that was encrypted
         with pytest.raises((LogCorrupt, MissingKey)):
             unseal_text(bytes(changed), keys, "here")
+
+
+@given(
+    st.text(max_size=9), st.none() | st.text(max_size=9), st.integers(0, 10**6), st.integers(0, 7)
+)
+def test_what_a_handler_said_is_bound_to_its_place(
+    text: str, item: str | None, where: int, bit: int
+) -> None:
+    key = MemoryKeys().create("r")
+    payload, _ = payload_of({"event": text})
+    line = LogLine("r", "s", 1, 5, "info", payload, item, encoding_of(key.id))
+    kept = seal_line(line, key)
+    assert unseal_line(kept, key) == line
+    assert msgspec.json.decode(kept.payload).keys() == {"sealed"}
+    changed = bytearray(kept.payload)
+    changed[where % len(changed)] ^= 1 << bit
+    places = [{"step": "t"}, {"attempt": 2}, {"at": 6}, {"level": "error"}, {"run": "q"}]
+    for one in [*places, {"payload": bytes(changed)}]:
+        with pytest.raises(LogCorrupt):
+            unseal_line(replace(kept, **one), key)
 
 
 def test_a_damaged_snapshot_or_command_is_not_used() -> None:

@@ -165,6 +165,7 @@ def verdict(path: Path) -> str:
             store.append([batch("r", 603, completed("a"))])
             store.runs(name="job"), store.inbox(), store.members(), store.load_snapshot("run/r")
             store.cached("key"), store.runs(statuses=[PipelineStatus.RUNNING])
+            list(store.lines.read("r")), store.lines.heads(0)
         finally:
             store.close()
     except LogError as error:
@@ -173,7 +174,7 @@ def verdict(path: Path) -> str:
     return "break" if found else "whole"
 
 
-@pytest.mark.parametrize("share", [0.2, 0.4, 0.6, 0.8])
+@pytest.mark.parametrize("share", [0.4, 0.6, 0.8, 0.95])
 def test_a_damaged_page_is_found(path: Path, share: float) -> None:
     filled(path)
     data = bytearray(path.read_bytes())

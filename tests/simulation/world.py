@@ -15,6 +15,7 @@ from typing import Any
 from semantica.pipeline.events.directory import RunRow
 from semantica.pipeline.events.envelope import Envelope
 from semantica.pipeline.events.errors import AppendRefused, LogUnavailable
+from semantica.pipeline.events.lines import LogLine
 from semantica.pipeline.events.memory import MemoryStore
 from semantica.pipeline.events.store import Batch, InboxItem, Member, Snapshot
 
@@ -158,11 +159,11 @@ class View:
         return self._store.load_snapshot(stream)
 
     def append(
-        self, batches: Sequence[Batch], *, taken: Sequence[int] = ()
+        self, batches: Sequence[Batch], *, taken: Sequence[int] = (), lines: Sequence[LogLine] = ()
     ) -> list[AppendRefused | None]:
         fate = self._world.fate()
         self._before(fate)
-        answers = self._store.append(batches, taken=taken)
+        answers = self._store.append(batches, taken=taken, lines=lines)
         self._changed()
         if fate == "stopped after":
             self._world.meanwhile(self)

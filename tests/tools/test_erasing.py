@@ -97,6 +97,8 @@ LOOKS = (
     "runs",
     "runs --json",
     "runs --error ValueError",
+    "logs r",
+    "logs r --json",
     "audit verify",
     "doctor",
 )

@@ -50,7 +50,9 @@ def test_runs_go_to_another_log_and_are_asked_there(folder: Path) -> None:
     done = as_json("import", "all.zip", "--log", "other.db")
     assert (done["runs"], done["already"]) == (2, 0)
     text = told("import", "s.zip", "--log", "other.db")
-    assert text == "s.zip: 0 runs, 0 events, 0 artifacts; 1 runs were here already\n"
+    assert text == (
+        "s.zip: 0 runs, 0 events, 0 artifacts, 0 lines of handlers; 1 runs were here already\n"
+    )
     for command in (["timeline", "f"], ["status", "s"], ["graph", "f"]):
         assert as_json(*command, "--log", "other.db") == as_json(*command)
     assert told("events", "s", "--log", "other.db") == told("events", "s") != ""

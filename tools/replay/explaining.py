@@ -5,12 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+import msgspec
+
 from ...events.directory import RunRow
 from ...events.errors import nearest
+from ...events.lines import LogLine, Wanted
 from ...events.store import Store
 from ...projections.catchup import load_run
-from ...projections.explanation import Told, explain
+from ...projections.explanation import StepStory, Told, explain
+from ...projections.run import Run
 from ..finding import holder
+from ..lines import line_json, show_line
 from ..terminal import (
     COLOURS,
     BadInput,
@@ -25,6 +30,8 @@ from ..terminal import (
 
 MANY = 20
 """Steps, and events of one, that are told without being asked for."""
+LAST_LINES = 5
+"""Of a failed attempt."""
 
 
 def show(store: Store, row: RunRow, step: str | None, *, everything: bool, as_json: bool) -> None:
@@ -35,8 +42,12 @@ def show(store: Store, row: RunRow, step: str | None, *, everything: bool, as_js
         hint = nearest(step, names) or f"; its steps: {', '.join(list(names)[:MANY])}"
         raise BadInput(f"run {row.run_id} ({row.name}) has no step {step!r}{hint}")
     found = explain(run, store.read(row.stream), time.time_ns(), store.run, step)
+    lines = {story.name: _last_lines(store, run, story) for story in found.steps}
     if as_json:
-        print_json(found)
+        plain = msgspec.to_builtins(found)
+        for story in plain["steps"]:
+            story["log"] = list(map(line_json, lines[story["name"]]))
+        print_json(plain)
         return
     status = paint(found.status, COLOURS.get(found.status))
     print(f"{heading(clean(found.name))}  {found.run_id}  {status}")
@@ -52,8 +63,21 @@ def show(store: Store, row: RunRow, step: str | None, *, everything: bool, as_js
         print(f"\n{heading('step')} {clean(story.name)}  {status}")
         _show_reasons(story.because)
         _show_history(story.history, everything)
+        if lines[story.name]:
+            print("  and its last attempt said:")
+        for line in lines[story.name]:
+            show_line(line, False, "    ")
     if len(shown) < len(found.steps):
         print(f"\nand {len(found.steps) - len(shown):,} more steps of note (--all tells them)")
+
+
+def _last_lines(store: Store, run: Run, story: StepStory) -> list[LogLine]:
+    """What the newest attempt at a step said last, if it failed."""
+    step = run.step(story.name)
+    if step.error is None:
+        return []
+    wanted = Wanted(story.name, step.attempt)
+    return store.lines.newest(run.run_id, LAST_LINES, wanted=wanted)
 
 
 def _show_reasons(because: Sequence[str]) -> None:

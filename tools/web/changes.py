@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from ...events.errors import PipelineError
 from ...events.logger import logger
@@ -22,20 +23,29 @@ TOLD = 200
 """Runs that have changed of which a line is told at once; of more, those that changed last."""
 
 
+class News(NamedTuple):
+    """Lines of the list of runs that have changed, and the newest line that the handlers of a run
+    have said; by run."""
+
+    runs: dict[str, Document]
+    said: dict[str, int]
+
+
 class Listener:
     """A page that is open: what it has not been told yet, by run."""
 
     def __init__(self) -> None:
-        self._lines: dict[str, Document] = {}
+        self._news = News({}, {})
         self._changed = asyncio.Event()
 
-    def tell(self, lines: list[Document]) -> None:
+    def tell(self, news: News) -> None:
         """Something has happened; of a run only the newest counts."""
-        self._lines.update((line["id"], line) for line in lines)
+        self._news.runs.update(news.runs)
+        self._news.said.update(news.said)
         self._changed.set()
 
-    async def news(self) -> AsyncIterator[list[Document] | None]:
-        """Lines of runs as they change; None where nothing has happened for a while."""
+    async def news(self) -> AsyncIterator[News | None]:
+        """What happens, as it does; None where nothing has happened for a while."""
         while True:
             try:
                 await asyncio.wait_for(self._changed.wait(), HEARTBEAT)
@@ -43,8 +53,8 @@ class Listener:
                 yield None
                 continue
             self._changed.clear()
-            lines, self._lines = self._lines, {}
-            yield list(lines.values())
+            news, self._news = self._news, News({}, {})
+            yield news
 
 
 class Changes:
@@ -53,7 +63,7 @@ class Changes:
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
         self._listeners: set[Listener] = set()
-        self._position = 0
+        self._position = self._said = 0
         self._lost: dict[str, bool] = {}
         self._looked_for_losses = 0.0
 
@@ -73,22 +83,24 @@ class Changes:
         while True:
             try:
                 if self._listeners:
-                    lines = await asyncio.to_thread(self._begin if idle else self._look)
-                    if lines:
+                    news = await asyncio.to_thread(self._begin if idle else self._look)
+                    if any(news):
                         for listener in self._listeners:
-                            listener.tell(lines)
+                            listener.tell(news)
             except PipelineError as error:  # it may pass; the page shows what it has
                 logger().warning("cannot read the log", error=str(error))
             idle = not self._listeners
             await asyncio.sleep(LOOK)
 
-    def _begin(self) -> list[Document]:
+    def _begin(self) -> News:
         """What goes on as somebody begins to listen."""
         self._position = self._reading.store.position()
+        self._said = self._reading.store.lines.position()
         self._lost = self._reading.losses()
-        return self._lines([row.run_id for row in self._reading.going()[:FOLLOWED]])
+        lines = self._lines([row.run_id for row in self._reading.going()[:FOLLOWED]])
+        return News({line["id"]: line for line in lines}, {})
 
-    def _look(self) -> list[Document]:
+    def _look(self) -> News:
         changed: dict[str, int] = {}
         for envelope in self._reading.store.read_all(self._position):
             self._position = envelope.position
@@ -102,7 +114,9 @@ class Changes:
         if time.monotonic() - self._looked_for_losses > LOSSES:
             self._looked_for_losses = time.monotonic()
             lines += self._losses({line["id"] for line in lines})
-        return lines
+        said = self._reading.store.lines.heads(self._said)
+        self._said = max(said.values(), default=self._said)
+        return News({line["id"]: line for line in lines}, said)
 
     def _lines(self, run_ids: list[str]) -> list[Document]:
         found = []

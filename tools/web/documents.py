@@ -11,6 +11,7 @@ from ...events.codec import Value, text_of
 from ...events.directory import RunRow
 from ...events.envelope import Envelope
 from ...events.errors import PipelineError
+from ...events.lines import LogLine, said
 from ...events.machines import StepStatus
 from ...events.redaction import hidden_at
 from ...events.sealing import visible
@@ -171,6 +172,24 @@ def event_of(envelope: Envelope, store: Store) -> Document:
         "epoch": envelope.epoch,
         "digest": envelope.digest.hex(),
         "payload": payload,
+    }
+
+
+def line_of(line: LogLine) -> Document:
+    """What a handler has said."""
+    try:
+        fields = said(line)
+    except PipelineError as error:
+        fields = {"event": str(error)}
+    return {
+        "id": line.id,
+        "at": ms(line.at),
+        "level": line.level,
+        "step": line.step,
+        "attempt": line.attempt,
+        "item": line.item,
+        "event": str(fields.pop("event", "")),
+        "fields": fields,
     }
 
 

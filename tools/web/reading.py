@@ -7,6 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, TypeVar
 
 import msgspec
@@ -14,6 +15,7 @@ import msgspec
 from ...engine.encrypting import is_readable
 from ...engine.requests import beginning_of
 from ...events.directory import RunRow
+from ...events.lines import Wanted
 from ...events.machines import PipelineStatus
 from ...events.resource import pool_stream
 from ...events.store import Store
@@ -24,7 +26,17 @@ from ..finding import find, holder
 from ..follow import Follower
 from ..replay.moments import latest, narrowed
 from ..terminal import BadInput
-from .documents import Document, bar_of, event_of, graph_of, ms, preview, row_of, state_of
+from .documents import (
+    Document,
+    bar_of,
+    event_of,
+    graph_of,
+    line_of,
+    ms,
+    preview,
+    row_of,
+    state_of,
+)
 from .past import Past, step_of
 
 OPEN = 12
@@ -207,6 +219,33 @@ class Reading:
         chosen = past.envelopes(versions[max(0, end - count) : end])
         told = [event_of(one, self.store) for one in reversed(chosen)]
         return {"version": past.version, "count": len(versions), "first": first, "events": told}
+
+    def lines(
+        self,
+        run_id: str,
+        version: int | None,
+        wanted: Wanted,
+        count: int,
+        *,
+        before: int | None,
+        after: int | None,
+    ) -> Document:
+        """What the handlers of a run had said by the time of a version (None: now): the last
+        ``count`` lines, or of those with an id lower than ``before``; or the first ones of those
+        with a higher id than ``after``. And whether there are more."""
+        self.row(run_id)
+        if version is not None:
+            past = self.past(run_id)
+            until = past.time(max(1, min(version, past.version)))
+            wanted = msgspec.structs.replace(wanted, until=until)
+        store = self.store.lines
+        if after is not None:
+            found = list(islice(store.read(run_id, after, wanted), count + 1))
+            told = found[:count]
+        else:
+            found = store.newest(run_id, count + 1, before, wanted)
+            told = found[-count:] if count else []
+        return {"lines": list(map(line_of, told)), "more": len(found) > count}
 
     def moment(self, run_id: str, version: int) -> Document:
         """When an event was recorded, and what it is."""

@@ -21,6 +21,7 @@ from starlette.routing import Route
 from ...engine.core.commands import Refused
 from ...engine.supply import machine_name
 from ...events.errors import AmbiguousRun, LogError, PipelineError, RunNotFound
+from ...events.lines import LEVELS, Wanted
 from ...events.machines import PipelineStatus
 from ..finding import Log
 from ..terminal import BadInput
@@ -67,8 +68,14 @@ def application(
         async def events() -> AsyncIterator[bytes]:
             with changes.listening() as listener:
                 yield b"event: hello\ndata: {}\n\n"
-                async for lines in listener.news():
-                    yield b": still here\n\n" if lines is None else _event(lines)
+                async for news in listener.news():
+                    if news is None:
+                        yield b": still here\n\n"
+                        continue
+                    if news.runs:
+                        yield _event("runs", list(news.runs.values()))
+                    if news.said:
+                        yield _event("said", news.said)
 
         return StreamingResponse(events(), media_type="text/event-stream")
 
@@ -114,6 +121,19 @@ def _answers(reading: Reading) -> dict[str, Answer]:
         upto, text = _whole(request, "upto", 0), request.query_params.get("text", "")
         return reading.events(run(request), upto or 0, first or 0, count, text)
 
+    def lines(request: Request) -> Any:
+        level, count = request.query_params.get("level") or LEVELS[0], _whole(request, "count", 100)
+        if level not in LEVELS:
+            raise BadInput(f"level must be one of {', '.join(LEVELS)}, not {level!r}")
+        return reading.lines(
+            run(request),
+            _whole(request, "version"),
+            Wanted(request.query_params.get("step") or None, level=level),
+            min(PAGE, count or 0),
+            before=_whole(request, "before"),
+            after=_whole(request, "after"),
+        )
+
     def moment(request: Request) -> Any:
         version = _whole(request, "version")
         if version is not None:
@@ -132,6 +152,7 @@ def _answers(reading: Reading) -> dict[str, Answer]:
             run(request), _whole(request, "index", 0) or 0, _whole(request, "version")
         ),
         "events": events,
+        "lines": lines,
         "moment": moment,
         "compare": compare,
     }
@@ -159,8 +180,8 @@ async def _answered(answer: Any) -> Response:
     return Response(msgspec.json.encode(told), media_type="application/json")
 
 
-def _event(told: Any) -> bytes:
-    return b"event: runs\ndata: " + msgspec.json.encode(told) + b"\n\n"
+def _event(name: str, told: Any) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), msgspec.json.encode(told))
 
 
 def _given(request: Request, name: str) -> str:

@@ -23,12 +23,15 @@ from semantica.pipeline import PipelineBuilder
 def number(data=None, context=None):
     context.progress(1, 2, "half of it")
     context.metric("documents", 7)
+    context.log.info("counted", documents=7, source="<i>all</i>")
     return {"answer": 42}
 
 def review(data=None, context=None):
+    context.log.warning("somebody has to look at <b>it</b>")
     return context.wait_for("approve")
 
-def broken(data=None):
+def broken(data=None, context=None):
+    context.log.error("<img src=x onerror=alert(6)>", hint="</pre>\\n<script>alert(7)</script>")
     raise ValueError("<b>no</b> good")
 
 def gated(data=None):

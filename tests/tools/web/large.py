@@ -9,6 +9,7 @@ from pathlib import Path
 from contract.runs import batch, claim, completed, started, submission, value
 
 from semantica.pipeline.events.definition import PipelineDefinition, StepDefinition
+from semantica.pipeline.events.lines import LogLine, payload_of
 from semantica.pipeline.events.pipeline import PipelineCompleted, PipelineFailed
 from semantica.pipeline.events.sqlite import SqliteStore
 from semantica.pipeline.events.step import (
@@ -76,6 +77,18 @@ def wide_run(log: Path, files: int, *, progress: int = 0, run_id: str = "wide") 
         assert store.append([batch(run_id, after, *part, at=BEGIN + after * SECOND // 50)]) == [
             None
         ]
+    store.close()
+
+
+def talkative(log: Path, run_id: str, count: int) -> None:
+    """The step ``merge`` of a run has said so many lines, one a second."""
+    store = SqliteStore(log, durability="off")
+    said = (payload_of({"event": f"line {n}"}) for n in range(count))
+    lines = [
+        LogLine(run_id, "merge", 1, BEGIN + n * SECOND, "info", payload, encoding=encoding)
+        for n, (payload, encoding) in enumerate(said)
+    ]
+    store.append([], lines=lines)
     store.close()
 
 

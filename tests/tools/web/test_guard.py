@@ -79,7 +79,15 @@ def test_what_a_browser_says_of_other_sites_counts(window, site):
 )
 def test_without_the_token_nothing_is_told_or_changed(window, given):
     headers = {} if given is None else {"Authorization": given}
-    for path in ("about", "runs", "state?run=r", "events?run=r", "stream", "nothing"):
+    for path in (
+        "about",
+        "runs",
+        "state?run=r",
+        "events?run=r",
+        "lines?run=r",
+        "stream",
+        "nothing",
+    ):
         told = window().get(f"/api/{path}", headers=headers)
         assert told.status_code == 401, path
         assert "runs" not in told.json()
@@ -175,6 +183,7 @@ def test_the_page_asks_for_nothing_from_elsewhere_and_makes_no_markup():
     [
         *("state", "state?run=nope", "step?run=r&index=99", "state?run=r&version=-1"),
         *("events?run=r&first=1e9", "compare?a=r&b=r&va=99999", "moment?run=r&version=x"),
+        *("lines?run=nope", "lines?run=r&level=loud", "lines?run=r&before=x"),
     ],
 )
 def test_wrong_questions_are_answered_in_a_line(window, path):

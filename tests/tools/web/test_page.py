@@ -7,7 +7,7 @@ import re
 
 from playwright.sync_api import expect
 from tools.recorded import restored
-from tools.web.large import many_runs, wide_run
+from tools.web.large import many_runs, talkative, wide_run
 
 STATUS = ".title .badge"
 
@@ -35,6 +35,11 @@ def test_a_run_is_watched_paused_signalled_scrubbed_and_forked(window, look):
     page.get_by_role("button", name="Resume").click()
     expect(page.locator(STATUS)).to_have_text(re.compile("running$"))
 
+    page.get_by_role("tab", name="log").click()
+    said = page.locator(".said-line")
+    expect(said).to_have_count(2)
+    expect(said.last).to_contain_text("somebody has to look at <b>it</b>")
+
     page.get_by_role("button", name="Signal…").click()
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_label("Name")).to_have_value("approve")
@@ -45,6 +50,16 @@ def test_a_run_is_watched_paused_signalled_scrubbed_and_forked(window, look):
     dialog.get_by_role("button", name="Send").click()
     expect(page.locator(STATUS)).to_have_text(re.compile("completed$"))
     assert process.wait(timeout=30) == 0
+    expect(said).to_have_count(4)  # the review, begun again, and what followed, as it was said
+    expect(said.nth(3)).to_contain_text("counteddocuments=7  source=<i>all</i>")
+    page.get_by_label("Least severe level").select_option("warning")
+    expect(said).to_have_count(2)
+    page.get_by_label("Only lines of this step").fill("publish")
+    expect(page.locator(".said .empty")).to_have_text("No line fits.")
+    page.get_by_label("Least severe level").select_option("debug")
+    expect(said).to_have_count(1)
+    page.get_by_label("Only lines of this step").fill("")
+    expect(said).to_have_count(4)
 
     page.get_by_role("tab", name="events").click()
     suspended = page.locator(".events .row", has_text="StepSuspended")
@@ -56,9 +71,14 @@ def test_a_run_is_watched_paused_signalled_scrubbed_and_forked(window, look):
     expect(page.locator(".events .row").first).to_contain_text("StepSuspended")
     expect(page.get_by_role("button", name="Pause")).to_have_count(0)  # nobody pauses the past
     assert page.url.endswith(f"#/run/mine?at={version}")
+    page.get_by_role("tab", name="log").click()
+    expect(said).to_have_count(2)  # what had been said by then
     page.get_by_role("button", name="now", exact=True).click()
     expect(page.locator(STATUS)).to_have_text(re.compile("completed$"))
+    expect(said).to_have_count(4)
 
+    said.last.get_by_role("button").click()  # its step
+    expect(page.locator(".side h1")).to_have_text("publish")
     page.locator(".box", has_text="publish").click()
     expect(page.locator(".side pre", has_text="42")).to_be_visible()  # its output
     page.get_by_role("button", name="Fork…").click()
@@ -90,11 +110,15 @@ def test_names_are_text_wherever_they_stand(window, look):
     expect(page.get_by_role("heading", level=1)).to_have_text("<img src=x onerror=alert(1)>")
     expect(page.locator(".notice")).to_contain_text("<b>no</b> good")
     expect(page.locator(".gantt .row").first).to_contain_text("<script>alert(2)</script>")
-    for view in ("steps", "events", "figures"):
+    for view in ("steps", "events", "log", "figures"):
         page.get_by_role("tab", name=view).click()
         expect(page.locator(f"#view-{view}")).to_contain_text("script>alert(2)")
     page.locator(".box").nth(2).click()
     expect(page.locator(".side h1")).to_have_text("\\u202egpj.exe")  # it turns nothing around
+    page.get_by_role("tab", name="log").click()
+    expect(page.locator(".said-line.error")).to_contain_text("<img src=x onerror=alert(6)>")
+    page.locator(".said-line summary").click()
+    expect(page.locator(".said-line pre")).to_have_text("</pre>\n<script>alert(7)</script>")
     page.get_by_role("tab", name="events").click()
     page.locator(".events .row").first.click()
     page.get_by_role("button", name="Compare…").click()
@@ -132,6 +156,7 @@ def test_what_a_visitor_without_the_token_and_a_reader_may_do(window, look):
 def test_keyboard_phone_and_a_large_log(window, look):
     many_runs(window.log, 3000)
     wide_run(window.log, 1000)
+    talkative(window.log, "wide", 450)
     address = window.open()
     seen = look(address, reduced_motion="reduce")
     page = seen.page
@@ -162,6 +187,16 @@ def test_keyboard_phone_and_a_large_log(window, look):
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")  # the steps of that box
     expect(page.locator(".steps .list")).to_have_attribute("aria-rowcount", "1000")
+    page.get_by_role("tab", name="steps").press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".said-line")).to_have_count(200)
+    expect(page.locator(".said-line").last).to_be_in_viewport()
+    page.get_by_role("button", name="Earlier lines").press("Enter")
+    expect(page.locator(".said-line")).to_have_count(400)
+    page.get_by_role("button", name="Earlier lines").press("Enter")
+    expect(page.locator(".said-line")).to_have_count(450)
+    expect(page.get_by_role("button", name="Earlier lines")).to_be_hidden()
+    assert page.locator(".said-line .what").all_inner_texts() == [f"line {n}" for n in range(450)]
     slider = page.get_by_role("slider")
     slider.focus()
     page.keyboard.press("Home")
@@ -180,3 +215,6 @@ def test_keyboard_phone_and_a_large_log(window, look):
         phone.go(place)
         expect(phone.page.locator(".row").first).to_be_visible()
         assert phone.page.evaluate(hidden) <= 0, f"{place} is wider than a phone"
+        for tab in phone.page.get_by_role("tab").all():
+            tab.click()
+            assert phone.page.evaluate(hidden) <= 0, f"{place}: a tab is wider than a phone"

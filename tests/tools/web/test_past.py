@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from contract.runs import batch, completed, opening
 from tools.recorded import NAMES, restored
-from tools.web.large import many_runs, wide_run
+from tools.web.large import many_runs, talkative, wide_run
 
 from semantica.pipeline.events.errors import RunNotFound
+from semantica.pipeline.events.lines import Wanted
 from semantica.pipeline.events.machines import StepStatus
 from semantica.pipeline.events.pipeline import PipelineCompleted
 from semantica.pipeline.events.sqlite import SqliteStore
@@ -83,6 +84,33 @@ def test_a_run_of_thousands_of_steps(large):
     assert reading.events("wide", version, 0, 5, "interrupted")["count"] == 7
     assert reading.events("wide", version - 1, 0, 5, "interrupted")["count"] == 6
     assert len(reading.rows()) == 301
+    store.close()
+
+
+def test_what_had_been_said_by_a_moment(tmp_path):
+    """In pages, backwards; and onwards, as lines come."""
+    log = tmp_path / "log.db"
+    wide_run(log, 3)
+    talkative(log, "wide", 25)
+    store = SqliteStore(log)
+    reading = Reading(store, "here")
+
+    def said(version=None, count=10, **place):
+        place = {"before": None, "after": None, **place}
+        told = reading.lines("wide", version, Wanted(), count, **place)
+        return [one["event"] for one in told["lines"]], told["more"], told["lines"]
+
+    newest, more, lines = said()
+    assert (newest, more) == ([f"line {n}" for n in range(15, 25)], True)
+    earlier, more, _ = said(count=20, before=lines[0]["id"])
+    assert (earlier, more) == ([f"line {n}" for n in range(15)], False)
+    assert said(after=lines[0]["id"], count=3)[:2] == (["line 16", "line 17", "line 18"], True)
+    assert said(after=lines[-1]["id"])[:2] == ([], False)
+    assert said(version=1)[:2] == (["line 0"], False), "its events begin with the first line"
+    assert said(count=0)[:2] == ([], True)
+    assert lines[0]["step"] == "merge" and lines[0]["fields"] == {}
+    with pytest.raises(RunNotFound):
+        reading.lines("never", None, Wanted(), 1, before=None, after=None)
     store.close()
 
 

@@ -69,8 +69,8 @@ async function read(body, on) {
     const parts = text.split("\n\n");
     text = parts.pop();
     for (const part of parts) {
-      const data = /^event: runs\ndata: (.*)$/.exec(part);
-      if (data) on.runs(JSON.parse(data[1]));
+      const data = /^event: (runs|said)\ndata: (.*)$/.exec(part);
+      if (data) on[data[1]](JSON.parse(data[2]));
     }
   }
 }

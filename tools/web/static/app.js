@@ -75,6 +75,7 @@ async function begin() {
     open: () => { connected("live"); view?.reload?.(); },
     lost: () => connected("interrupted"),
     runs: (lines) => { if (view !== list) list?.take?.(lines); view?.take?.(lines); },
+    said: (heads) => view?.heard?.(heads),
     stranger,
   });
 }

@@ -6,6 +6,7 @@ import { Events } from "./events.js";
 import { figures, resources } from "./figures.js";
 import { Gantt } from "./gantt.js";
 import { Graph, boxCount } from "./graph.js";
+import { Log } from "./log.js";
 import { address } from "./runs.js";
 import { Side } from "./side.js";
 import { ORDER, SIGNS, badge, fillBar, runWord, tone, word } from "./states.js";
@@ -65,6 +66,7 @@ export class Run {
     this.gantt = new Gantt(plan.steps, { choose, seek: async (at) => this.time.go((await ask("moment", { run: this.id, at: Math.round(at) })).version) });
     this.steps = new Steps(plan, [...ORDER].reverse(), choose);
     this.events = new Events(this.id, { open: (event) => { this.side.event(event, (version) => this.time.go(version)); this.layout(); } });
+    this.log = new Log(this.id, plan, choose);
     this.figures = h("div", { class: "cards" });
     this.side = new Side(() => { this.chosen = null; this.graph.mark(null); this.layout(); });
     this.time = new Time((version) => this.seek(version));
@@ -75,18 +77,26 @@ export class Run {
       h("header", {}, h("h2", {}, "graph"), h("span", { class: "soft" }, boxCount(plan)), h("span", { class: "spring" }), zoom("Smaller", "−", 0.8), zoom("Fit", "fit", 0), zoom("Larger", "+", 1.25)), this.graph.element);
     this.tabs = new Tabs("Views of the run", [
       ["timeline", this.gantt.element, []], ["steps", this.steps.element, this.steps.more],
-      ["events", this.events.element, this.events.more], ["figures", this.figures, []],
-    ], (name) => { if (name === "events") this.events.anew(); if (name === "figures") this.showFigures(); if (name === "steps") this.steps.select(); });
+      ["events", this.events.element, this.events.more], ["log", this.log.element, this.log.more], ["figures", this.figures, []],
+    ], (name) => { if (name === "events") this.events.anew(); if (name === "log") this.log.anew(); if (name === "figures") this.showFigures(); if (name === "steps") this.steps.select(); });
     this.column = h("div", { class: "column" }, graph, this.tabs.element);
     this.split = h("div", { class: "split" }, this.column, this.side.element);
     fill(this.root, this.head.element, this.notices, this.split, this.time.element);
     if (this.version) this.time.version = this.version;
+    this.log.at(this.version);
     this.time.grow(this.state.version);
     this.time.tell(this.state.event);
   }
 
   reload() {
-    if (this.time) this.refresh();
+    if (!this.time) return;
+    this.refresh();
+    this.log.anew();
+  }
+
+  /** Handlers have said something: the newest line of each run that has. */
+  heard(said) {
+    if (this.id in said) this.log?.heard(said[this.id]);
   }
 
   take(lines) {
@@ -101,6 +111,7 @@ export class Run {
   seek(version) {
     this.version = version;
     history.replaceState(null, "", address(this.id, version));
+    this.log.at(version);
     this.refresh();
   }
 
