@@ -100,7 +100,7 @@ def test_a_run_of_which_the_chain_is_broken_stays(
     finished(store, "r")
     row = store.run("r")
     assert row is not None
-    read = store.read
+    read = as_stored(store).read
 
     def changed(stream: str, after: int = 0):  # type: ignore[no-untyped-def]
         return (replace(e, actor="mallory") if e.version == 4 else e for e in read(stream, after))
@@ -191,7 +191,7 @@ def test_what_an_event_names_while_it_is_swept_stays(
 ) -> None:
     """The references are looked up again when nobody else can append."""
     digest = store.artifacts.put(b"x" * 5000)
-    locked = store.locked
+    locked = as_stored(store).locked
 
     def late():  # type: ignore[no-untyped-def]
         event = to_new(p.SignalReceived("x", completed("a").output))
