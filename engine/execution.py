@@ -16,7 +16,7 @@ from ..events.envelope import CLEAR
 from ..events.errors import EngineClosed, LogError, PipelineError, PipelineValidationError
 from ..events.pipeline import Origin
 from ..events.sealed_store import artifacts_under
-from ..events.store import Store
+from ..events.store import Durability, Store
 from . import process
 from .backends.workers import Workers
 from .clock import Clock
@@ -37,7 +37,6 @@ from .submission import actor, checked_id, new_id, submitted
 from .supply import Supply, follow
 
 if TYPE_CHECKING:
-    from ..events.store import Durability
     from .parallelism import ParallelismManager
     from .resources import ResourceScheduler
 

@@ -23,6 +23,11 @@ def encoding_of(key: str) -> str:
     return f"{ALGORITHM}:{key}"
 
 
+def is_known(encoding: str) -> bool:
+    """Whether this version can read what is recorded so, given the key."""
+    return encoding == CLEAR or bool(re.fullmatch(f"{ALGORITHM}:[0-9a-f]{{32}}", encoding))
+
+
 def key_of(encoding: str) -> str | None:
     """The id of the key that an encoding names; None for what is not encrypted.
 
@@ -31,8 +36,8 @@ def key_of(encoding: str) -> str | None:
     """
     if encoding == CLEAR:
         return None
-    algorithm, _, key = encoding.partition(":")
-    if algorithm != ALGORITHM or not re.fullmatch("[0-9a-f]{32}", key):
+    key = encoding.partition(":")[2]
+    if not is_known(encoding):
         raise LogCorrupt(
             f"something is recorded as {encoding!r}, which this version does not know; "
             "upgrade semantica-pipeline"

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from .envelope import CLEAR, key_of
+from .envelope import CLEAR, is_known
 from .errors import LogError
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
@@ -116,7 +116,11 @@ def said(line: LogLine) -> dict[str, Any]:
     Raises:
         LogError: It is in an encoding that this version does not know, or damaged.
     """
-    key_of(line.encoding)
+    if not is_known(line.encoding):
+        raise LogError(
+            f"line {line.id} of run {line.run} has the encoding {line.encoding!r}, which this "
+            "version does not know; upgrade semantica-pipeline"
+        )
     try:
         return msgspec.json.decode(line.payload, type=dict[str, Any])
     except (ValueError, RecursionError) as error:  # msgspec's errors are such, too

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from msgspec.structs import replace
 
 from .artifacts import SEALED, ArtifactKeeper, Artifacts
-from .envelope import CLEAR, Envelope, NewEvent, key_of
+from .envelope import CLEAR, Envelope, NewEvent, is_known, key_of
 from .errors import AppendRefused, LogCorrupt, MissingKey
 from .lines import EVERY, Lines, LogLine, Wanted, payload_of
 from .store import Batch, InboxItem, Snapshot, Store
@@ -223,7 +223,7 @@ class _OpenedLines:
         return list(map(self._opened, self._kept.newest(run_id, count, before, wanted)))
 
     def _opened(self, line: LogLine) -> LogLine:
-        if line.encoding == CLEAR:
+        if line.encoding == CLEAR or not is_known(line.encoding):  # who reads it will say so
             return line
         from .redaction import HIDDEN_TEXT
         from .sealing import found, unseal_line

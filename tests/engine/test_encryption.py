@@ -104,7 +104,7 @@ def test_what_handlers_say_is_encrypted_too(make_engine: MakeEngine, log: Path) 
         (first.step, "info", "(encrypted)")
     ]
     log.with_name("away").rename(key)
-    assert WORD in str(list(engine.logs("r")))
+    assert WORD in str(engine.lines("r"))
 
 
 def test_keys_lie_outside_of_the_log_one_for_each_run(make_engine: MakeEngine, log: Path) -> None:
