@@ -209,7 +209,7 @@ class FileKeys:
         return known
 
     def has(self, key: str) -> bool:
-        return self._path(key).exists()
+        return self._act(key, "look for", lambda path: path.exists())
 
     def add(self, content: bytes) -> str:
         key = key_id(_read(content, "the key that is given"))
