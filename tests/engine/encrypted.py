@@ -70,7 +70,10 @@ def everything(*, ends: bool = True) -> Pipeline:
     """It waits for a signal named ``{WORD} agrees``, and then ends well, or rolls back."""
     builder = PipelineBuilder()
     builder.add_step("large", "t", handler=large)
-    builder.add_step("told", "t", handler=telling, told=WORD, compensate=undo, dependencies=[])
+    once = RetryPolicy(max_retries=0)
+    builder.add_step(
+        "told", "t", handler=telling, told=WORD, compensate=undo, retry=once, dependencies=[]
+    )
     builder.add_step("away", "t", handler=telling, told=WORD, executor="process", dependencies=[])
     builder.add_step("map", "t", handler=mapped, dependencies=["large"], cache=60)
     builder.add_step("nested", pipeline=INNER, dependencies=["map"])
@@ -79,7 +82,7 @@ def everything(*, ends: bool = True) -> Pipeline:
     builder.add_step("not", "t", handler=large, when=wanted, dependencies=["again"])
     builder.add_step("asks", "t", handler=waiting, dependencies=["nested", "again", "away"])
     if not ends:
-        builder.add_step("fails", "t", handler=hopeless, retry=RetryPolicy(max_retries=0))
+        builder.add_step("fails", "t", handler=hopeless, retry=once)
     return builder.build("everything", about=WORD)
 
 
