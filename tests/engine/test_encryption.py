@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine.encrypted import INNER, WORD, everything, found, large, telling
+from encrypted import INNER, WORD, everything, found, large, telling
 from making import MakeEngine
 
 from semantica.pipeline import (

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from engine.encrypted import WORD, found, large, telling
+from encrypted import WORD, found, large, telling
 from tools.recorded import Here
 
 from semantica.pipeline import Context, ExecutionEngine, PipelineBuilder
