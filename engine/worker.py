@@ -12,7 +12,8 @@ from ..events.arguments import whole
 from ..events.directory import RunRow
 from ..events.errors import AppendRefused, LogUnavailable, PipelineError
 from ..events.machines import PipelineStatus
-from ..projections.backlog import Backlog, Entry
+from ..events.resource import Ordering
+from ..projections.backlog import Entry
 from ..projections.catchup import load_run
 from . import queued
 from .claiming import Claimed, Claims
@@ -41,12 +42,13 @@ class Worker:
     behind that has died or was closed, a worker takes over, as ``recover()`` does.
 
     Args:
-        engine: Executes; its resource scheduler's ordering says who goes first in a queue.
+        engine: Executes.
         queues: Those that are served; none: all of them, and also runs that were in no queue, when
             their engine has died.
         concurrency: Runs that go on here at once, paused ones aside; None: as many as the engine
             has workers.
         limits: What may go on at once in the whole log, by pipeline and by queue.
+        ordering: Who goes first in a queue, as for resources; None: as for those of the engine.
         handlers: Finds what cannot be found by name.
         ended: Told of every run that has come to an end here, or goes on elsewhere. In a thread of
             the engine's: it must not wait for it.
@@ -62,6 +64,7 @@ class Worker:
         queues: Collection[str] = (),
         concurrency: int | None = None,
         limits: Limits | None = None,
+        ordering: Ordering | None = None,
         handlers: Handlers | None = None,
         ended: Callable[[str, Future[ExecutionResult]], None] | None = None,
     ) -> None:
@@ -73,7 +76,8 @@ class Worker:
         self._engine, self._owner = engine, engine._owner
         self._loop = engine._open().loop
         self._store = self._loop.store
-        self._claims = Claims(self._store, self.queues, limits, self._owner.supply.ordering)
+        ordering = ordering or self._owner.supply.ordering
+        self._claims = Claims(self._store, self.queues, limits, ordering)
         self._handlers = handlers
         self._ended = ended
         self._held: dict[str, PipelineFuture] = {}
@@ -85,9 +89,19 @@ class Worker:
         self._swept_at = 0
 
     @property
-    def backlog(self) -> Backlog:
-        """The unfinished runs, as far as this worker has seen."""
-        return self._claims.backlog
+    def id(self) -> str:
+        """Of its engine, by which the log knows it."""
+        return self._owner.id
+
+    @property
+    def held(self) -> int:
+        """Runs that it has in its hands. Any thread."""
+        return len(self._held)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it claims no more. Any thread."""
+        return self._stopping
 
     def stop(self) -> None:
         """Claim no more, and have :meth:`serve` return. Any thread."""
@@ -136,7 +150,7 @@ class Worker:
             self._wake.set()
 
     def _takes_room(self, run_id: str) -> bool:
-        entry = self.backlog.entries.get(run_id)
+        entry = self._claims.backlog.entries.get(run_id)
         if entry is None:
             return True
         here = entry.row.owner == self._owner.id
