@@ -187,9 +187,9 @@ class Worker:
     def _done(self, run_id: str, future: Future[ExecutionResult]) -> None:
         if self._held.get(run_id) is future:
             del self._held[run_id]
+        self._wake.set()
         if self._ended is not None:
             self._ended(run_id, future)
-        self._wake.set()
 
     def _expire(self, now: int) -> None:
         for entry in self._claims.overdue(now):
