@@ -51,9 +51,10 @@ class Claims:
         self._limits = limits
         self._lines = Lines(ordering)
 
-    def look(self) -> None:
-        """See what has happened. Raises LogError."""
-        for run_id in self.backlog.look():
+    def look(self) -> bool:
+        """See what has happened; whether that is anything. Raises LogError."""
+        changed = self.backlog.look()
+        for run_id in changed:
             self._lines.discard(run_id)
             entry = self.backlog.entries.get(run_id)
             if entry is None or not entry.waits:
@@ -67,6 +68,7 @@ class Claims:
                 priority=row.priority,
                 deadline=entry.deadline,
             )
+        return bool(changed)
 
     def claim(
         self, owner: str, room: int, able: Callable[[Entry], bool], now: Callable[[], int]

@@ -76,8 +76,8 @@ class Ownership:
         self._looked_at = 0
         self._inbox_unread = False
         self._joining = threading.Lock()
-        self.watchers: list[Callable[[bool], None]] = []
-        """Told at every look around, whether somebody has changed the log."""
+        self.watchers: list[Callable[[], None]] = []
+        """Called at every look around, and when something waits in a queue."""
 
     # -- submitting and joining --------------------------------------------------------------
 
@@ -206,9 +206,9 @@ class Ownership:
             self._inbox_unread = True  # somebody may have written to the owner before us
 
     def announce(self) -> None:
-        """This process has changed what waits in queues, which is no news to its store."""
+        """This process has changed what waits in queues."""
         for watcher in self.watchers:
-            watcher(True)
+            watcher()
 
     # -- control -----------------------------------------------------------------------------
 
@@ -307,10 +307,8 @@ class Ownership:
         for owner in self._loop.owners.values():
             if owner.runs or owner.id in self._loop.grants.present():
                 self.show_life(owner)
-        news = self._store.news()
-        for watcher in self.watchers:
-            watcher(news)
-        if news:
+        self.announce()
+        if self._store.news():
             self._inbox_unread = True
         if self._inbox_unread:
             self._loop.grants.look()

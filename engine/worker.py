@@ -86,7 +86,7 @@ class Worker:
         """Runs that cannot be executed here, as was said once."""
         self._wake = threading.Event()
         self._stopping = False
-        self._swept_at = 0
+        self._swept_at = -int(SWEEP_INTERVAL * 1e9)
 
     @property
     def id(self) -> str:
@@ -114,7 +114,7 @@ class Worker:
         Raises:
             LogError: The log is beyond use.
         """
-        self._loop.post(partial(self._loop.ownership.watchers.append, self._noticed))
+        self._loop.post(partial(self._loop.ownership.watchers.append, self._wake.set))
         self._loop.wake()
         try:
             while not self._stopping:
@@ -127,32 +127,28 @@ class Worker:
                     logger().warning("the log cannot be used just now", error=str(error))
                 self._wake.wait()
         finally:
-            self._loop.post(partial(self._loop.ownership.watchers.remove, self._noticed))
+            self._loop.post(partial(self._loop.ownership.watchers.remove, self._wake.set))
 
     def turn(self) -> None:
-        """Claim what there is room for."""
-        self._given.clear()
+        """Claim what there is room for, if something has changed."""
+        clock = self._loop.clock
         self._loop.ownership.show_life(self._owner)
-        now = self._loop.clock.now
-        self._claims.look()
-        self._expire(now())
+        due = clock.monotonic() - self._swept_at >= SWEEP_INTERVAL * 1e9
+        if not self._claims.look() and not due:
+            return
+        if due:
+            self._swept_at = clock.monotonic()
+            self._expire(clock.now())
+        self._given.clear()
         room = self.concurrency - sum(map(self._takes_room, list(self._held)))
         if room > 0:
-            for claimed in self._claims.claim(self._owner.id, room, self._able, now):
+            for claimed in self._claims.claim(self._owner.id, room, self._able, clock.now):
                 self._begin(claimed)
-
-    def _noticed(self, news: bool) -> None:
-        """The loop has looked around."""
-        now = self._loop.clock.monotonic()
-        due = now - self._swept_at >= SWEEP_INTERVAL * 1e9
-        if news or due:
-            self._swept_at = now
-            self._wake.set()
 
     def _takes_room(self, run_id: str) -> bool:
         entry = self._claims.backlog.entries.get(run_id)
         if entry is None:
-            return True
+            return False  # it is over
         here = entry.row.owner == self._owner.id
         return here and entry.row.status is not PipelineStatus.PAUSED
 
