@@ -13,7 +13,7 @@ PAUSE = 0.03  # seconds a step takes, so that kills find something in flight
 STEPS = 3
 QUEUES = ("a", "b")
 NAMES = ("p", "q", "r")
-LIMITS = {"pipeline": {"p": 2}, "queue": {"a": 3}}
+LIMITS = {"pipeline": {"p": 2}, "queue": {"a": 2}}
 """What the workers are told."""
 
 

@@ -11,6 +11,6 @@ import workers
 def test_three_workers_share_the_queues_and_survive_kills(tmp_path: Path) -> None:
     seen = workers.survive(tmp_path, runs=30, workers=3, kills=4, seed=7)
     assert seen.kills >= 3
-    assert seen.workers >= 3, "the work was shared"
+    assert seen.workers >= 3, "the work was not shared"
     assert seen.takeovers and seen.interrupted, "no kill found a run in hand: it shows nothing"
-    assert seen.most["pipeline p"] == 2 and seen.most["queue a"] == 3, "the limits never mattered"
+    assert seen.most["pipeline p"] == 2 and seen.most["queue a"] == 2, "the limits never mattered"

@@ -54,19 +54,22 @@ def survive(folder: Path, *, runs: int, workers: int, kills: int, seed: int) -> 
     """Submit runs, have workers execute them, SIGKILL workers at random, and check everything."""
     chance = random.Random(seed)
     log, trace = folder / "log.db", folder / "executions"
-    ids = w.submit(log, trace, runs)
+    store = SqliteStore(log)
     alive = [start(log) for _ in range(workers)]
-    killed, passed = 0, 0
+    killed, passed, repeated = 0, 0, Repeated(store)
     try:
-        store = SqliteStore(log)
         deadline = time.monotonic() + PATIENCE + runs
+        while len(store.members()) < workers:
+            assert time.monotonic() < deadline, "the workers do not start"
+            time.sleep(0.01)
+        ids = w.submit(log, trace, runs)
         while len(store.runs(statuses=[PipelineStatus.COMPLETED])) < runs:
             assert time.monotonic() < deadline, Counter(str(row.status) for row in store.runs())
             time.sleep(chance.uniform(0.01, 0.05))  # the kill comes at any instruction
             for process in alive:
                 assert process.poll() is None, process.communicate()[1].decode()
-            done = _lines(trace)
-            if killed < kills and done >= passed + PROGRESS:
+            done, again = _lines(trace), repeated.look()
+            if killed < kills and done >= passed + PROGRESS and not again:
                 victim = alive.pop(chance.randrange(len(alive)))
                 victim.kill()
                 victim.communicate()
@@ -83,6 +86,26 @@ def survive(folder: Path, *, runs: int, workers: int, kills: int, seed: int) -> 
         return Seen(killed, takeovers, interrupted, owners, within_limits(store))
     finally:
         store.close()
+
+
+class Repeated:
+    """The attempts in flight that are not the first ones: a step that is lost three times fails,
+    since it may be what kills its process."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._position = 0
+        self._flying: set[tuple[str, str]] = set()
+
+    def look(self) -> set[tuple[str, str]]:
+        for e in self._store.read_all(self._position):
+            self._position = e.position
+            event = to_event(e)
+            if e.type == "StepStarted" and event.attempt > 1:
+                self._flying.add((e.stream, event.step))
+            elif e.type == "StepCompleted":
+                self._flying.discard((e.stream, event.step))
+        return self._flying
 
 
 def every_run_was_executed_once(store: Store, ids: Any, trace: Path) -> None:
