@@ -15,11 +15,11 @@ from ..events.arguments import flag, number, whole
 from ..events.errors import EngineClosed, LogError, PipelineError, PipelineValidationError
 from ..events.pipeline import Origin
 from ..events.store import Store
-from . import process
+from . import process, queued
 from .backends.workers import Workers
 from .clock import Clock
 from .configuration import PipelineConfig
-from .controls import Controls, ProgressCallback
+from .controls import Controls, OnFailure, ProgressCallback
 from .failure import FailureHandler
 from .findings import Finding
 from .live import Owner
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from .parallelism import ParallelismManager
     from .resources import ResourceScheduler
 
-OnFailure = Literal["stop", "continue", "rollback"]
 Executor = Literal["thread", "process"]
 
 
@@ -245,6 +244,8 @@ class ExecutionEngine(Controls):
             listing = "'stop', 'continue' or 'rollback'"
             raise ValueError(f"on_failure must be {listing}, not {on_failure!r}")
         warnings = self._validate(pipeline)
+        if fields.get("queue") is not None and fields["origin"] is None:
+            queued.refuse_lost(pipeline.name, warnings)
         definition = define(pipeline, allow_pickle=self.allow_pickle)
         answers = self.failure_handler.answers()
         event = submitted(
@@ -287,7 +288,7 @@ class ExecutionEngine(Controls):
             self._post(loop, partial(loop.reply, recorded, None))  # after its turn's commit
             recorded.result()
 
-    def _validate(self, pipeline: Pipeline) -> list[str]:
+    def _validate(self, pipeline: Pipeline) -> list[Finding]:
         from .validator import PipelineValidator  # what only asks for a status does not need it
 
         result = PipelineValidator().validate_pipeline(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..events.artifacts import Artifacts, digest_of
@@ -32,7 +32,8 @@ def submitted(
     answers: Answers,
     allow_pickle: bool,
     origin: Origin | None,
-    warnings: list[str],
+    warnings: Sequence[str],
+    queue: str | None = None,
 ) -> PipelineSubmitted:
     """The event; what is too large for it is an artifact, durable on return.
 
@@ -61,6 +62,7 @@ def submitted(
         allow_pickle=allow_pickle,
         origin=origin,
         warnings=tuple(map(str, warnings[:MAX_WARNINGS])),
+        queue=queue,
     )
 
 

@@ -49,6 +49,7 @@ class PipelineSubmitted(msgspec.Struct, frozen=True, omit_defaults=True, gc=Fals
         warnings: What was odd about the pipeline.
         forked_from: The run whose outputs it starts with.
         parent: The step that it is, of a nested pipeline.
+        queue: Where it waits until a worker claims it; None: who submitted it executes it.
     """
 
     name: str
@@ -68,6 +69,7 @@ class PipelineSubmitted(msgspec.Struct, frozen=True, omit_defaults=True, gc=Fals
     warnings: tuple[str, ...] = ()
     forked_from: str | None = None
     parent: Parent | None = None
+    queue: str | None = None
 
 
 class PipelineClaimed(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -97,6 +99,10 @@ class PipelineResumed(msgspec.Struct, frozen=True, omit_defaults=True, gc=False)
 
     due: dict[str, int] = {}
     deadline: int | None = None
+
+
+class PipelineQueued(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """Back in its queue: it was resumed while nobody executed it. Timers stand still as before."""
 
 
 class PipelineStopRequested(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

@@ -45,6 +45,8 @@ class Report(msgspec.Struct, frozen=True):
     error: str | None = None
     parent: str | None = None
     """The run that it is a step of."""
+    queue: str | None = None
+    """Where workers find it."""
 
 
 def report(run: Run, now: int, row_of: Callable[[str], RunRow | None]) -> Report:
@@ -61,6 +63,7 @@ def report(run: Run, now: int, row_of: Callable[[str], RunRow | None]) -> Report
         steps=steps,
         error=str(state.cause) if state.cause else None,
         parent=state.parent.run if state.parent else None,
+        queue=state.queue,
     )
 
 
@@ -106,6 +109,8 @@ def _waits_for(run: Run, i: int, step: StepState, now: int) -> str | None:
         first = next(j for j in graph.dependencies[i] if not _is_done(state.steps[j]))
         more = f" and {step.remaining - 1} more" if step.remaining > 1 else ""
         return f"step {graph.name(first)!r}{more}"
+    if state.status == PipelineStatus.PENDING:
+        return "a worker to claim the run"
     if state.halted_at:
         return "the run to go on"
     return "a free worker for its fallback" if step.fallback else "a free worker"
