@@ -6,21 +6,24 @@ import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
+from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec.structs import replace
 
-from ..events.arguments import fault
+from ..events.arguments import fault, flag, whole
 from ..events.codec import encode
 from ..events.errors import AppendRefused, EngineClosed
 from ..events.machines import PipelineStatus
+from ..events.pipeline import Origin
 from ..events.retention import Vacuumed
 from ..events.sealed_store import artifacts_of_run, require_key
 from ..events.stub import RunArchived
 from ..projections.catchup import load_run
 from ..projections.progress import Progress
+from . import queued
 from .core import commands as c
 from .live import Owner, Waiter
 from .logger import logger
@@ -28,6 +31,7 @@ from .loop import Loop
 from .mailbox import Message
 from .model import Given, Pipeline, handlers_of
 from .notify import Notifier
+from .options import Options, checked_origin, deadline_at
 from .queries import Queries
 from .requests import Submission, beginning_of
 from .result import PipelineFuture
@@ -38,12 +42,14 @@ if TYPE_CHECKING:
     from .importing import Imported
 
 ProgressCallback = Callable[[Progress], Any]
+OnFailure = Literal["stop", "continue", "rollback"]
 
 
 class Controls(Queries):
     """Commands that an engine gives to runs, its own and those of others."""
 
     _owner: Owner
+    _options: Options
     allow_pickle: bool
 
     @abstractmethod
@@ -90,6 +96,52 @@ class Controls(Queries):
         for future in futures:
             future.keep = self
         return futures
+
+    def submit(
+        self,
+        pipeline: Pipeline,
+        data: Any = None,
+        *,
+        queue: str = queued.DEFAULT_QUEUE,
+        run_id: str | None = None,
+        priority: int = 0,
+        on_failure: OnFailure = "stop",
+        deadline: float | datetime | None = None,
+        origin: Origin | None = None,
+        encrypt: bool = False,
+    ) -> str:
+        """Put a run into a queue, from which a worker (``semantica-pipeline worker``) takes it, in
+        this or any other process; it is recorded on return, and not executed here.
+
+        Args:
+            pipeline: Its handlers must be found by name, or in ``origin``.
+            queue: The queue, which needs no making.
+            priority: Among the runs of a queue, higher ones go first.
+            data, run_id, on_failure, deadline, origin, encrypt: As for :meth:`execute_pipeline`.
+
+        Returns:
+            The run's id.
+
+        Raises:
+            PipelineValidationError: The pipeline cannot be executed, or not by another process.
+            Otherwise as :meth:`execute_pipeline`.
+        """
+        shared = self._open()
+        submission = self._prepared(
+            pipeline,
+            data,
+            run_id,
+            queue=queued.checked_queue(queue),
+            priority=whole("priority", priority),
+            on_failure=on_failure,
+            deadline=deadline_at(deadline, shared.loop.clock.now()),
+            parallelism=self._options.parallelism,
+            origin=checked_origin(origin),
+            encrypt=flag("encrypt", encrypt),
+        )
+        queued.enqueue(shared.store, submission, shared.loop.clock.now())
+        shared.loop.post(shared.loop.ownership.announce)
+        return submission.run_id
 
     def pause_pipeline(self, pipeline_id: str) -> bool:
         """Let what runs finish and start nothing more, until resumed; outlives the process.
@@ -258,26 +310,18 @@ class Controls(Queries):
         return retention.vacuum(self._open().store, grace=grace, dry_run=dry_run)
 
     def erase(self, pipeline_id: str, *, dry_run: bool = False) -> Erased:
-        """Destroy the key of an encrypted run, and with it the contents of that run, of the runs
-        within it, and of its forks, wherever they have been copied to. Their events stay, and who
-        erased them, and when, is one of them.
+        """Destroy the key of an encrypted run: its contents, and those of the runs within it and
+        of its forks, are lost in every copy of the log. Their events stay; who did it is one.
 
-        Args:
-            dry_run: Change nothing; only say which runs it would be.
-
-        Returns:
-            Those. Killed on the way, do it again.
+        ``dry_run``: change nothing; only say which runs these are. Killed on the way, do it again.
 
         Raises:
-            RunNotFound: There is no such run.
-            MissingKey: Its key is not here.
-            LogError: It is not encrypted, or one of them has not ended.
+            RunNotFound, LogError: There is none, it is not encrypted, has no key, or goes on.
         """
         from .encrypting import erase
 
-        shared, row = self._open(), self.find(pipeline_id)
-        now = shared.loop.clock.now()
-        return erase(shared.store, row, actor=actor(), now=now, dry_run=dry_run)
+        row, now = self.find(pipeline_id), self._open().loop.clock.now()
+        return erase(self._open().store, row, actor=actor(), now=now, dry_run=dry_run)
 
     def signal(self, pipeline_id: str, name: str, payload: Any = None) -> bool:
         """Hand ``payload`` to a step that waits for this signal, now or later in the run.

@@ -17,11 +17,11 @@ from ..events.errors import EngineClosed, LogError, PipelineError, PipelineValid
 from ..events.pipeline import Origin
 from ..events.sealed_store import artifacts_under
 from ..events.store import Durability, Store
-from . import process
+from . import process, queued
 from .backends.workers import Workers
 from .clock import Clock
 from .configuration import PipelineConfig
-from .controls import Controls, ProgressCallback
+from .controls import Controls, OnFailure, ProgressCallback
 from .encrypting import encoding_for
 from .failure import FailureHandler
 from .findings import Finding
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from .parallelism import ParallelismManager
     from .resources import ResourceScheduler
 
-OnFailure = Literal["stop", "continue", "rollback"]
 Executor = Literal["thread", "process"]
 
 
@@ -179,8 +178,7 @@ class ExecutionEngine(Controls):
             deadline: Seconds from now, or a moment with its time zone, at which an unfinished run
                 fails, whatever it does then, paused or not.
             origin: Where the pipeline can be loaded from again, for whoever recovers the run.
-            encrypt: Record nothing in clear but names, times and states. Its key lies beside the
-                log until :meth:`erase` destroys it; runs within it, and forks, have the same.
+            encrypt: Record nothing in clear but names, times and states, until :meth:`erase`.
 
         Raises:
             PipelineValidationError: The pipeline cannot be executed; nothing was recorded.
@@ -262,6 +260,8 @@ class ExecutionEngine(Controls):
             listing = "'stop', 'continue' or 'rollback'"
             raise ValueError(f"on_failure must be {listing}, not {on_failure!r}")
         warnings = self._validate(pipeline)
+        if fields.get("queue") is not None and fields["origin"] is None:
+            queued.refuse_lost(pipeline.name, warnings)
         definition = define(pipeline, allow_pickle=self.allow_pickle)
         answers = self.failure_handler.answers()
         chosen = checked_id(run_id) if run_id is not None else new_id()
@@ -309,7 +309,7 @@ class ExecutionEngine(Controls):
             self._post(loop, partial(loop.reply, recorded, None))  # after its turn's commit
             recorded.result()
 
-    def _validate(self, pipeline: Pipeline) -> list[str]:
+    def _validate(self, pipeline: Pipeline) -> list[Finding]:
         from .validator import PipelineValidator  # what only asks for a status does not need it
 
         result = PipelineValidator().validate_pipeline(

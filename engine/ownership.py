@@ -28,6 +28,7 @@ from ..events.sealed_store import require_key
 from ..events.store import InboxItem
 from ..projections.catchup import load_run
 from ..projections.run import Run
+from . import queued
 from .core import commands as c
 from .core.decide import decide
 from .following import Following
@@ -50,6 +51,7 @@ from .requests import (
 from .result import PipelineFuture, result_of
 
 if TYPE_CHECKING:
+    from .claiming import Claimed
     from .loop import Loop
 
 LOOK_INTERVAL = 0.1
@@ -75,6 +77,8 @@ class Ownership:
         self._looked_at = 0
         self._inbox_unread = False
         self._joining = threading.Lock()
+        self.watchers: list[Callable[[], None]] = []
+        """Called at every look around, and when something waits in a queue."""
 
     # -- submitting and joining --------------------------------------------------------------
 
@@ -189,6 +193,25 @@ class Ownership:
                     live.waiters.append(Waiter(future))
             self._loop.reply(reply, futures)
 
+    def take(
+        self, owner: Owner, claimed: Claimed, handlers: Mapping[str, Given], waiter: Waiter
+    ) -> None:
+        """Go on with a run that has been claimed for an owner."""
+        with told_to(waiter.future):
+            live = LiveRun(claimed.run, owner, claimed.run.state.epoch, handlers)
+            live.waiters.append(waiter)
+            self.adopt(live)
+            self._loop.touch(live)
+            self._loop.families.claim_children(live)
+            if claimed.resumed:
+                self._loop.families.resume(live)
+            self._inbox_unread = True  # somebody may have written to the owner before us
+
+    def announce(self) -> None:
+        """This process has changed what waits in queues."""
+        for watcher in self.watchers:
+            watcher()
+
     # -- control -----------------------------------------------------------------------------
 
     def control(
@@ -223,7 +246,10 @@ class Ownership:
             raise not_here(self._store, run_id)
         run = load_run(self._store, run_id)
         self._loop.families.admit(run, command)
-        if self.is_owned(row) or (row.status.active and isinstance(command, c.Signal)):
+        if not handlers and not self.is_owned(row) and queued.concerns_queue(run, command):
+            queued.apply(self._store, run, command, actor, self._loop.now)
+            self.announce()
+        elif self.is_owned(row) or (row.status.active and isinstance(command, c.Signal)):
             decide(run, command, self._loop.now)  # refused here rather than in the owner's log
             text = msgspec.json.encode(command)
             self._store.send(row.stream, text, actor=actor, at=self._loop.now)
@@ -262,7 +288,7 @@ class Ownership:
 
     def patience(self) -> float | None:
         """Seconds the loop may sleep before it must look around."""
-        busy = self._loop.runs or self.following or self._loop.grants.present()
+        busy = self._loop.runs or self.following or self.watchers or self._loop.grants.present()
         return LOOK_INTERVAL if busy else None
 
     def look_around(self) -> None:
@@ -283,6 +309,7 @@ class Ownership:
         for owner in self._loop.owners.values():
             if owner.runs or owner.id in self._loop.grants.present():
                 self.show_life(owner)
+        self.announce()
         if self._store.news():
             self._inbox_unread = True
         if self._inbox_unread:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..events.artifacts import Artifacts, digest_of
@@ -33,7 +33,8 @@ def submitted(
     answers: Answers,
     allow_pickle: bool,
     origin: Origin | None,
-    warnings: list[str],
+    warnings: Sequence[str],
+    queue: str | None = None,
     encoding: str = CLEAR,
 ) -> PipelineSubmitted:
     """The event; what is too large for it is an artifact, durable on return.
@@ -64,6 +65,7 @@ def submitted(
         origin=origin,
         warnings=tuple(map(str, warnings[:MAX_WARNINGS])),
         encoding=encoding,
+        queue=queue,
     )
 
 

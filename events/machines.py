@@ -7,7 +7,8 @@ of an event; the table below is the only place that says what may happen. Whoeve
 (``engine.core.decide``) consults it before an event is written; whoever folds
 (``projections.run``) consults it again and refuses a history that breaks it.
 
-* A **pipeline** goes from PENDING (submitted, nobody's) to RUNNING (claimed by an owner). Control
+* A **pipeline** goes from PENDING (submitted, nobody's) to RUNNING (claimed by an owner). One in a
+  queue is PENDING until a worker claims it, and again once it has been resumed. Control
   rises in severity: pause < stop < cancel. PAUSING, STOPPING and CANCELLING *drain*: nothing new
   starts, and the final event comes when nothing is in flight any more.
 * A **step** is PENDING until it starts; WAITING says that only resources are missing, SUSPENDED
@@ -144,6 +145,9 @@ PIPELINE_ROWS: tuple[Row, ...] = (
     Row((_P.RUNNING,), "PipelinePauseRequested", _P.PAUSING),
     Row((_P.PAUSING, _P.PENDING), "PipelinePaused", _P.PAUSED),
     Row((_P.PAUSING, _P.PAUSED, _P.STOPPED, _P.FAILED), "PipelineResumed", _P.RUNNING),
+    # Back in its queue, where a worker finds it, which has it go on as it claims it.
+    Row((_P.PAUSED, _P.STOPPED, _P.FAILED), "PipelineQueued", _P.PENDING),
+    Row((_P.PENDING,), "PipelineResumed", _P.RUNNING),
     Row((_P.PENDING, _P.RUNNING, _P.PAUSING, _P.PAUSED), "PipelineStopRequested", _P.STOPPING),
     Row((_P.STOPPING,), "PipelineStopped", _P.STOPPED),
     Row(

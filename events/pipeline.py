@@ -51,6 +51,7 @@ class PipelineSubmitted(msgspec.Struct, frozen=True, omit_defaults=True, gc=Fals
         parent: The step that it is, of a nested pipeline.
         encoding: How its events are recorded, as their envelopes say: ``json``, or the algorithm
             and the key that their contents are encrypted with.
+        queue: Where it waits until a worker claims it; None: who submitted it executes it.
     """
 
     name: str
@@ -71,6 +72,7 @@ class PipelineSubmitted(msgspec.Struct, frozen=True, omit_defaults=True, gc=Fals
     forked_from: str | None = None
     parent: Parent | None = None
     encoding: str = "json"
+    queue: str | None = None
 
 
 class PipelineClaimed(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -100,6 +102,10 @@ class PipelineResumed(msgspec.Struct, frozen=True, omit_defaults=True, gc=False)
 
     due: dict[str, int] = {}
     deadline: int | None = None
+
+
+class PipelineQueued(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """Back in its queue: it was resumed while nobody executed it. Timers stand still as before."""
 
 
 class PipelineStopRequested(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

@@ -28,7 +28,7 @@ HIDDEN_TEXT = "(encrypted)"
 _SHOWN = frozenset(
     {
         *("name", "step", "worker", "backend", "reason", "cause", "how", "source", "run"),
-        *("owner", "engine", "host", "code", "on_failure", "encoding", "forked_from"),
+        *("owner", "engine", "host", "code", "on_failure", "encoding", "forked_from", "queue"),
         *("due", "grants"),  # by step and by resource
     }
 )

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from . import pipeline, resource, step
+from . import pipeline, queueing, resource, step
 from .envelope import Envelope, NewEvent
 from .errors import LogCorrupt, UnknownEvent
 from .stub import RunArchived
@@ -22,6 +22,7 @@ PipelineEvent = (
     | pipeline.PipelinePauseRequested
     | pipeline.PipelinePaused
     | pipeline.PipelineResumed
+    | pipeline.PipelineQueued
     | pipeline.PipelineStopRequested
     | pipeline.PipelineStopped
     | pipeline.PipelineCancelRequested
@@ -85,6 +86,7 @@ EVENT_TYPES: Mapping[str, type[Any]] = {
         *StepEvent.__args__,
         *PoolEvent.__args__,
         RunArchived,
+        queueing.RunsAdmitted,
     )
 }
 SCHEMAS: Mapping[str, int] = {}
@@ -98,14 +100,17 @@ _encode = msgspec.json.Encoder().encode
 _decoders = {name: msgspec.json.Decoder(kind) for name, kind in EVENT_TYPES.items()}
 
 
-def to_new(event: Event | PoolEvent | RunArchived, encoding: str = "json") -> NewEvent:
+def to_new(
+    event: Event | PoolEvent | RunArchived | queueing.RunsAdmitted, encoding: str = "json"
+) -> NewEvent:
     """The event in the form that is appended."""
     name = type(event).__name__
     return NewEvent(name, SCHEMAS.get(name, 1), _encode(event), encoding)
 
 
 def to_event(envelope: Envelope) -> Any:
-    """The event of an envelope: an ``Event`` of a run, a ``PoolEvent`` or a ``RunArchived``.
+    """The event of an envelope: an ``Event`` of a run, a ``PoolEvent``, a ``RunArchived`` or a
+    ``RunsAdmitted``.
 
     Raises:
         UnknownEvent: A type or schema that only a newer version of this library knows.

@@ -124,7 +124,8 @@ def _why_run(run: Run, seen: Report) -> Iterator[str]:
             else:
                 yield "every step is done"
         case PipelineStatus.PENDING:
-            yield "no process has begun it yet"
+            where = f"it waits in queue {state.queue!r} for a worker"
+            yield "no process has begun it yet" if state.queue is None else where
         case PipelineStatus.RUNNING | PipelineStatus.PAUSING | PipelineStatus.STOPPING:
             moving = [one for one in seen.steps if _moves(one)]
             for one in moving[:BLOCKERS]:
@@ -281,7 +282,8 @@ def _claimed(event: p.PipelineClaimed, e: Envelope) -> str:
 def _submitted(event: p.PipelineSubmitted, e: Envelope) -> str:
     whence = f", forked from run {event.forked_from}" if event.forked_from else ""
     whence += f", as step {event.parent.step!r} of run {event.parent.run}" if event.parent else ""
-    return f"{e.actor} asked for it{whence}"
+    where = "" if event.queue is None else f", in queue {event.queue!r}"
+    return f"{e.actor} asked for it{where}{whence}"
 
 
 _WORDS: dict[type[Any], Callable[[Any, Envelope], str]] = {
@@ -290,6 +292,7 @@ _WORDS: dict[type[Any], Callable[[Any, Envelope], str]] = {
     p.PipelinePauseRequested: lambda _, e: f"{e.actor} asked for a pause",
     p.PipelinePaused: lambda *_: "paused: nothing is in flight",
     p.PipelineResumed: lambda _, e: f"{e.actor} resumed it",
+    p.PipelineQueued: lambda _, e: f"{e.actor} resumed it: it is in its queue again",
     p.PipelineStopRequested: lambda _, e: f"{e.actor} asked for a stop",
     p.PipelineStopped: lambda *_: "stopped",
     p.PipelineCancelRequested: lambda _, e: f"{e.actor} cancelled it",

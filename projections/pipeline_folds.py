@@ -31,6 +31,7 @@ def _submitted(run: Run, event: p.PipelineSubmitted, at: int) -> None:
     state.warnings = event.warnings
     state.parent = event.parent
     state.encoding = event.encoding
+    state.queue = event.queue
     state.submitted_at = at
     state.steps = [
         StepState(remaining=len(before), takers=len(after))
@@ -50,12 +51,22 @@ def _halted(run: Run, event: Event, at: int) -> None:
     run.state.halted_at = run.state.halted_at or at
 
 
-def _resumed(run: Run, event: p.PipelineResumed, at: int) -> None:
+def _queued(run: Run, event: p.PipelineQueued, at: int) -> None:
+    run.state.ended_at = 0
+    _forget_cause(run)
+
+
+def _forget_cause(run: Run) -> None:
     state = run.state
-    state.halted_at = state.ended_at = 0
     state.cause = None
     if state.late:
         state.late, state.deadline = False, None  # there is no going on before it
+
+
+def _resumed(run: Run, event: p.PipelineResumed, at: int) -> None:
+    state = run.state
+    state.halted_at = state.ended_at = 0
+    _forget_cause(run)
     state.deadline = event.deadline or state.deadline
     for i, step in enumerate(state.steps):
         if (step.status, "PipelineResumed") in STEP_TABLE and step.reason != "condition":
@@ -171,6 +182,7 @@ PIPELINE_FOLDS: dict[type[Any], Callable[[Run, Any, int], None]] = {
     p.PipelinePauseRequested: _halted,
     p.PipelinePaused: _halted,
     p.PipelineResumed: _resumed,
+    p.PipelineQueued: _queued,
     p.PipelineStopRequested: _halted,
     p.PipelineStopped: _ended,
     p.PipelineRollbackStarted: _rolling_back,

@@ -96,6 +96,8 @@ class RunState(msgspec.Struct):
     """How it had ended before it was erased."""
     parent: Parent | None = None
     """The step that this run is, of another one."""
+    queue: str | None = None
+    """Where workers find it; None: nowhere."""
     steps: list[StepState] = []
     ready: list[tuple[int, int, int]] = []
     """Heap of ``(-priority, order of becoming ready, step)``; may hold steps that started."""

@@ -49,6 +49,8 @@ class Report(msgspec.Struct, frozen=True):
     """How it is recorded; names the key of an encrypted run."""
     ended: str | None = None
     """How it had ended before it was erased."""
+    queue: str | None = None
+    """Where workers find it."""
 
 
 def report(run: Run, now: int, row_of: Callable[[str], RunRow | None]) -> Report:
@@ -67,6 +69,7 @@ def report(run: Run, now: int, row_of: Callable[[str], RunRow | None]) -> Report
         parent=state.parent.run if state.parent else None,
         encoding=state.encoding,
         ended=state.ended,
+        queue=state.queue,
     )
 
 
@@ -112,6 +115,8 @@ def _waits_for(run: Run, i: int, step: StepState, now: int) -> str | None:
         first = next(j for j in graph.dependencies[i] if not _is_done(state.steps[j]))
         more = f" and {step.remaining - 1} more" if step.remaining > 1 else ""
         return f"step {graph.name(first)!r}{more}"
+    if state.status == PipelineStatus.PENDING:
+        return "a worker to claim the run"
     if state.halted_at:
         return "the run to go on"
     return "a free worker for its fallback" if step.fallback else "a free worker"

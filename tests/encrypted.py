@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,18 @@ INNER = (
     .add_step("deeper", "t", handler=large)
     .build("inner", about=WORD)
 )
+
+
+def slow(data: Any, context: Context, folder: str) -> list[Any]:
+    """Dies within the second step, in its first attempt, after some of its items."""
+    known = context.checkpoint("at")
+    if context.step == "b" and known is None:
+        context.checkpoint("at", [WORD] * 1000)
+        list(context.map(str, [WORD]))
+        os.kill(os.getpid(), 9)
+    with (Path(folder) / "executed").open("a") as file:
+        file.write(f"{context.step}\n")
+    return [data, known, WORD]
 
 
 def everything(*, ends: bool = True) -> Pipeline:

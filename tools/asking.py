@@ -46,6 +46,7 @@ def runs(
     Examples:
       semantica-pipeline runs
       semantica-pipeline runs --status failed --json
+      semantica-pipeline runs --status queued
       semantica-pipeline runs --since 7d --error 'connection refused' --sort took
       semantica-pipeline runs --archived
     """
@@ -57,6 +58,7 @@ def runs(
 
     chosen = Choice.of(since, until, error, sort)
     known = [str(one) for one in PipelineStatus]
+    status = "pending" if status == "queued" else status
     if status is not None and status.lower() not in known:
         hint = nearest(status, known) or f"; statuses: {', '.join(known)}"
         raise click.UsageError(f"no status {status!r}{hint}")

@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import alerts, asking, carrying, checking, erasing, keeping, knowledge, models, searching
+from . import (
+    alerts,
+    asking,
+    carrying,
+    checking,
+    erasing,
+    keeping,
+    knowledge,
+    models,
+    queueing,
+    searching,
+)
 from .audit import commands as auditing
 from .group import Commands
 from .options import common, executing, one_run, pipeline_option, pipeline_source, settings_option
@@ -291,6 +302,7 @@ def signal(run: str, name: str, value: str | None, log: str | None, as_json: boo
 # Asking, checking, keeping
 
 for _command in (
+    *queueing.COMMANDS,
     *asking.COMMANDS,
     *searching.COMMANDS,
     *knowledge.COMMANDS,

@@ -183,6 +183,7 @@ _LINES: dict[type[Any], Callable[[Any, Run], str]] = {
     p.PipelinePauseRequested: lambda event, run: "pausing",
     p.PipelinePaused: lambda event, run: f"paused; go on with: {PROGRAM} resume {run.run_id}",
     p.PipelineResumed: lambda event, run: "resumed",
+    p.PipelineQueued: lambda event, run: f"back in queue {run.state.queue}",
     p.PipelineStopRequested: lambda event, run: "stopping",
     p.PipelineCancelRequested: lambda event, run: "cancelling",
     p.PipelineDeadlineExceeded: lambda event, run: "the deadline has passed",

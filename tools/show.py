@@ -86,7 +86,7 @@ def show_runs(store: Store, rows: Sequence[RunRow], as_json: bool) -> None:
     brief = width is not None and width < 100
     lines, lost = [], False
     for row in rows:
-        status = str(row.status)
+        status = "queued" if row.status is PipelineStatus.PENDING else str(row.status)
         if row.status.active and holder(store, row) is None:
             status, lost = "lost" if brief else f"{status}, lost", True
         took = seconds((row.changed_at - row.submitted_at) / 1e9) if row.status.finished else ""
@@ -146,6 +146,10 @@ def _to_resume(told: Report) -> str:
 def _where(store: Store, row: RunRow, told: Report, member: Member | None) -> str:
     if member is not None:
         return f", executed by process {member.pid} on {member.host}"
+    if row.status is PipelineStatus.PENDING:
+        from .queueing import place  # few runs are asked for while they wait
+
+        return place(store, row)
     if row.status.active:
         go_on = command("recover", told.parent or told.run_id, log=store.location)
         return f", but nobody executes it; go on with: {go_on}"

@@ -44,6 +44,10 @@ Control = Pause | Resume | Stop | Cancel | Signal
 """Commands that anybody may send, through the inbox too."""
 
 
+class Enqueue(msgspec.Struct, frozen=True):
+    """Have a run that rests, and that nobody executes, wait in its queue again."""
+
+
 class Claim(msgspec.Struct, frozen=True):
     """Take the run over; what was in flight under the owner before is interrupted."""
 
@@ -200,6 +204,7 @@ class Cancelled(msgspec.Struct, frozen=True):
 
 Command = (
     Control
+    | Enqueue
     | Claim
     | Expire
     | Start

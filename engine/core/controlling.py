@@ -25,18 +25,27 @@ def pause(run: Run, command: c.Pause, now: int) -> list[Event]:
 
 def resume(run: Run, command: c.Resume, now: int) -> list[Event]:
     """Go on; timers that stood still get new due times."""
-    state = run.state
     if run.status in (PipelineStatus.RUNNING, PipelineStatus.PENDING, PipelineStatus.ROLLING_BACK):
         return []
     if run.status is PipelineStatus.ROLLBACK_FAILED:
         return [p.PipelineRollbackResumed()]
-    due = {}
+    return [_allowed(run, _resumed(run, now), "resumed"), *_taken(run)]
+
+
+def _resumed(run: Run, now: int) -> Event:
+    """Its timers go on, with what was left of them."""
+    state, due = run.state, {}
     alarms = {i: planned for i, planned in state.suspended.items() if planned}
     for i, planned in (*state.retrying.items(), *alarms.items()):
         # The timer stood still since the run was halted, or since it was set, if that was later.
         frozen = now - max(state.halted_at, state.steps[i].ended_at)
         due[run.graph.name(i)] = planned + max(0, frozen)
-    return [_allowed(run, p.PipelineResumed(due), "resumed"), *_taken(run)]
+    return p.PipelineResumed(due)
+
+
+def enqueue(run: Run, command: c.Enqueue, now: int) -> list[Event]:
+    """Have a worker go on with it."""
+    return [_allowed(run, p.PipelineQueued(), "queued")]
 
 
 def signal(run: Run, command: c.Signal, now: int) -> list[Event]:
@@ -98,6 +107,8 @@ def claim(run: Run, command: c.Claim, now: int) -> list[Event]:
     """Take the run over; what was in flight is interrupted."""
     claimed = p.PipelineClaimed(command.owner, command.host, command.pid, command.code)
     events: list[Event] = [_allowed(run, claimed, "claimed")]
+    if run.status is PipelineStatus.PENDING and run.state.halted_at:  # back from its queue
+        events = [_resumed(run, now), *events, *_taken(run)]
     skipped: set[int] = set()
     for i in list(run.state.running):
         if not is_undone_inside(run, i):  # else its own run is claimed

@@ -94,6 +94,7 @@ _DECISIONS: dict[type[Any], Callable[[Run, Any, int], list[Event]]] = {
     c.Stop: controlling.stop,
     c.Cancel: controlling.cancel,
     c.Signal: controlling.signal,
+    c.Enqueue: controlling.enqueue,
     c.Claim: controlling.claim,
     c.Expire: controlling.expire,
     c.Start: attempting.start,

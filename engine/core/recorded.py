@@ -29,6 +29,8 @@ def command_of(run: Run, event: Any, at: int, after: Any, before: Run) -> c.Comm
         after: The event that follows it, which may tell the jitter; None at the end.
         before: The run as the code of then had it, for the policy of then.
     """
+    if isinstance(event, p.PipelineResumed) and isinstance(after, p.PipelineClaimed):
+        return _claim(after)  # from a queue, in one decision
     made = _COMMANDS.get(type(event))
     if made is not None:
         return made(run, event, at)
@@ -94,6 +96,10 @@ def _suspended(i: int, event: s.StepSuspended, at: int) -> c.Command:
     return c.Suspend(i, event.attempt, event.key, event.duration, seconds, event.signal)
 
 
+def _claim(event: p.PipelineClaimed) -> c.Command:
+    return c.Claim(event.owner, event.host, event.pid, event.code)
+
+
 def _paused(run: Run, event: p.PipelinePaused, at: int) -> c.Command | None:
     return c.Pause() if run.status is PipelineStatus.PENDING else None
 
@@ -112,9 +118,10 @@ def _skipped(run: Run, event: s.StepSkipped, at: int) -> c.Command | None:
 
 
 _COMMANDS: dict[type[Any], Callable[[Run, Any, int], c.Command | None]] = {
-    p.PipelineClaimed: lambda _, e, __: c.Claim(e.owner, e.host, e.pid, e.code),
+    p.PipelineClaimed: lambda _, e, __: _claim(e),
     p.PipelinePauseRequested: lambda *_: c.Pause(),
     p.PipelinePaused: _paused,
+    p.PipelineQueued: lambda *_: c.Enqueue(),
     p.PipelineResumed: lambda *_: c.Resume(),
     p.PipelineRollbackResumed: lambda *_: c.Resume(),
     p.PipelineStopRequested: lambda *_: c.Stop(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 import subprocess
 import sys
@@ -195,7 +194,7 @@ DIES = """
 import os, sys
 sys.path.insert(0, sys.argv[2])
 from semantica.pipeline import ExecutionEngine, PipelineBuilder
-from engine.test_encryption import slow
+from encrypted import slow
 
 if __name__ == "__main__":
     engine = ExecutionEngine(sys.argv[1])
@@ -204,18 +203,6 @@ if __name__ == "__main__":
         folder=sys.argv[3]).build("inner"))
     engine.execute_pipeline(pipeline.build("p"), "patient-4711", run_id="r", encrypt=True)
 """
-
-
-def slow(data: Any, context: Context, folder: str) -> list[Any]:
-    """Dies within the second step, in its first attempt, after some of its items."""
-    known = context.checkpoint("at")
-    if context.step == "b" and known is None:
-        context.checkpoint("at", [WORD] * 1000)
-        list(context.map(str, [WORD]))
-        os.kill(os.getpid(), 9)
-    with (Path(folder) / "executed").open("a") as file:
-        file.write(f"{context.step}\n")
-    return [data, known, WORD]
 
 
 def test_a_killed_process_loses_nothing_of_an_encrypted_run(

@@ -83,7 +83,7 @@ SAMPLES: dict[str, Event] = {
 }
 RUN_EVENTS = [name for name in EVENT_TYPES if name.startswith(("Pipeline", "Step", "Signal"))]
 SAMPLES.update({name: EVENT_TYPES[name]() for name in RUN_EVENTS if name not in SAMPLES})
-SETTINGS = {"PoolConfigured", "RateLimited"}
+SETTINGS = {"PoolConfigured", "RateLimited", "RunsAdmitted"}
 """Events that change no state of the law."""
 
 PIPELINE_PATHS: dict[str, list[str]] = {

@@ -229,7 +229,7 @@ def test_a_damaged_snapshot_or_command_is_not_used() -> None:
 # -- what may be seen ------------------------------------------------------------------------
 
 SHOWN = {
-    "engine", "name", "on_failure", "forked_from", "encoding", "parent.run", "parent.step",
+    "engine", "queue", "name", "on_failure", "forked_from", "encoding", "parent.run", "parent.step",
     "owner", "host", "code", "due", "step", "worker", "backend", "grants", "run", "source",
     "reason", "cause", "how", "error.type", "error.category", "error.path", "cause.type",
     "cause.category", "cause.path", "ended.error.type", "ended.error.category",
@@ -304,7 +304,9 @@ def test_of_a_definition_the_graph_may_be_seen() -> None:
     event = replace(
         filled(p.PipelineSubmitted), name="p", engine="e", forked_from=None, parent=None
     )
-    shown = redacted(replace(event, encoding="json", on_failure="stop"), str, "r@1", definition)
+    shown = redacted(
+        replace(event, encoding="json", on_failure="stop", queue=None), str, "r@1", definition
+    )
     assert WORD not in msgspec.json.encode(shown).decode()
     body = msgspec.json.decode(shown.definition.inline, type=PipelineDefinition)
     assert [(one.name, one.type, one.dependencies) for one in body.steps] == [

@@ -78,6 +78,7 @@ def tell() -> list[tuple[Story | Erased, str]]:
     fallback.tell(p.PipelineCompleted((fallback.run.step("all").version,), 99.0))
     return [
         (erased(), "erased"),
+        (queued(), "queued"),
         (suspended(), "suspended"),
         (nested(), "nested"),
         (within(), "within"),
@@ -98,6 +99,24 @@ def forked() -> Story:
     story.tell(s.StepStarted("b", 1, "w", (3,), cache="known-by")).after(1)
     story.tell(s.StepCompleted("b", 1, completed("b").output, 1.0, cache="known-by"))
     return story.tell(p.PipelineCompleted((story.run.step("b").version,), 9.0))
+
+
+def queued() -> Story:
+    """A run in a queue: it fails, waits there again for somebody else, and its timers with it."""
+    story = Story({"naps": [], "fails": []}, queue="nightly", priority=2).after(5)
+    story.tell(p.PipelinePaused()).after(5).tell(p.PipelineQueued()).after(5)
+    story.tell(p.PipelineResumed(), claim("engine-1"), epoch=2)
+    story.tell(started("naps"), started("fails"), epoch=2).after(1)
+    due = int(1_000_076 * SECOND)
+    story.tell(s.StepSuspended("naps", 1, "1: sleep", 0.5, due), epoch=2)
+    story.tell(s.StepFailed("fails", 1, ERROR), p.PipelineFailed("fails", ERROR), epoch=2).after(10)
+    story.tell(p.PipelineQueued(), epoch=2).after(30)
+    story.tell(p.PipelineResumed({"naps": due + 40 * SECOND}), claim("engine-2"), epoch=3)
+    story.tell(started("fails", 2), completed("fails", 2), epoch=3).after(60)
+    woken = s.StepWoken("naps", "1: sleep", value=NONE)
+    story.tell(woken, started("naps", 2), completed("naps", 2), epoch=3)
+    sinks = tuple(story.run.step(name).version for name in ("naps", "fails"))
+    return story.tell(p.PipelineCompleted(sinks, 99.0), epoch=3)
 
 
 def suspended() -> Story:

@@ -16,6 +16,7 @@ from semantica.pipeline.engine.clock import SystemClock
 from semantica.pipeline.engine.pool import SharedPool
 from semantica.pipeline.events.envelope import Envelope, NewEvent, first_break
 from semantica.pipeline.events.memory import MemoryStore
+from semantica.pipeline.events.queueing import CLAIMS
 from semantica.pipeline.events.retention import stubs
 from semantica.pipeline.events.store import Batch
 from semantica.pipeline.events.upcasters import EVENT_TYPES, to_event
@@ -27,7 +28,8 @@ FOLDER = Path(__file__).parents[1] / "histories"
 HISTORIES = sorted(FOLDER.glob("*.jsonl"))
 POOLS = [path for path in HISTORIES if path.stem.endswith("-pool")]
 STUBS = [path for path in HISTORIES if path.stem.endswith("-archived")]
-RUNS = [path for path in HISTORIES if path not in (*POOLS, *STUBS)]
+CLAIMS_MADE = [path for path in HISTORIES if path.stem.endswith("-claims")]
+RUNS = [path for path in HISTORIES if path not in (*POOLS, *STUBS, *CLAIMS_MADE)]
 
 
 def envelopes(path: Path) -> list[Envelope]:
@@ -88,6 +90,15 @@ def test_stubs_of_the_past_are_still_understood(path: Path) -> None:
     assert [msgspec.to_builtins(stub) for stub in stubs(store)] == expected["stubs"]
     found = store.archived("r")
     assert found is not None and found.digest == recorded[0].digest
+
+
+@pytest.mark.parametrize("path", CLAIMS_MADE, ids=lambda path: path.stem)
+def test_claims_of_the_past_are_still_understood(path: Path) -> None:
+    recorded = envelopes(path)
+    assert first_break(recorded) is None
+    store = stored(recorded)
+    expected = json.loads(path.with_suffix(".json").read_text())
+    assert [list(to_event(e).runs) for e in store.read(CLAIMS)] == expected["claims"]
 
 
 def test_the_histories_hold_every_event_of_the_law() -> None:

@@ -28,6 +28,7 @@ from properties.shell import COMPLETED, RUN, Shell, copy_of, is_done
 from semantica.pipeline.engine.core import commands as c
 from semantica.pipeline.engine.core.decide import decide, settle
 from semantica.pipeline.engine.core.effects import Alarm
+from semantica.pipeline.events import pipeline as p
 from semantica.pipeline.events.definition import PipelineDefinition, RetryPolicy, StepDefinition
 from semantica.pipeline.events.envelope import first_break
 from semantica.pipeline.events.machines import PIPELINE_TABLE, PipelineStatus, StepStatus
@@ -99,6 +100,7 @@ RESUMABLE = (
     PipelineStatus.FAILED,
     PipelineStatus.ROLLBACK_FAILED,
 )
+QUEUEABLE = RESUMABLE[:3]
 BUSY = {"seed": st.integers(0, 2**16), "moves": st.integers(1, 12)}
 """Before most things that happen there is some work, chosen by a seed: drawing each move would
 leave nothing to draw the rest from."""
@@ -209,6 +211,20 @@ class Core(RuleBasedStateMachine):
         except c.Refused as refused:
             assert RUN in str(refused)
             assert str(self.shell.status) in str(refused)
+
+    @precondition(lambda self: self.shell.status in QUEUEABLE)
+    @rule(**BUSY)
+    def wait_in_a_queue(self, seed: int, moves: int) -> None:
+        """A run that rests goes back to its queue, and may be told something there."""
+        (queued,) = self.shell.turn(c.Enqueue())
+        assert queued == p.PipelineQueued()
+        assert decide(self.run, c.Resume(), self.shell.now) == []
+        self.shell.now += seed * 10**6
+        if seed % 2:
+            self.signal(Random(seed))
+        assert not self.shell.timers() and not self.shell.alarms(), "timers stand still"
+        if seed % 3:
+            self.work(seed, moves)
 
     @rule(name=st.sampled_from(["go", "else"]), **BUSY)
     def send(self, name: str, seed: int, moves: int) -> None:
@@ -333,7 +349,7 @@ class Core(RuleBasedStateMachine):
         attempt = self.run.state.steps[i].attempt
         commands = [*CONTROLS, *SIGNALS, c.Expire(), c.Start(i, "worker"), *outcomes(i, attempt)]
         commands.append(c.Rouse(i, self.run.state.suspended.get(i, 0)))
-        commands += [c.Queue(i), c.Deny(i, error(False)), c.Deny(i, error(True))]
+        commands += [c.Enqueue(), c.Queue(i), c.Deny(i, error(False)), c.Deny(i, error(True))]
         if (self.run.state.status, "PipelineClaimed") in PIPELINE_TABLE:
             commands.append(c.Claim("owner", "host", 1, "1.0"))
         for command in commands:
@@ -341,7 +357,8 @@ class Core(RuleBasedStateMachine):
             try:
                 events = decide(copy, command, self.shell.now)
             except c.Refused:
-                assert type(command) in (c.Pause, c.Resume, c.Stop, c.Cancel, c.Signal)
+                refusable = (c.Pause, c.Resume, c.Stop, c.Cancel, c.Signal, c.Enqueue)
+                assert type(command) in refusable
                 continue
             while events:
                 for event in events:

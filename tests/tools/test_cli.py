@@ -290,5 +290,5 @@ def test_a_log_is_copied(shell):
     assert made["events"] == len(shell("events", "--json").stdout.splitlines())
     copied = shell("status", "--log", made["path"]).stdout
     assert copied.splitlines()[0] == shell("status").stdout.splitlines()[0]
-    assert "1 runs" in shell("backup", "copies/two.db").stdout
+    assert "1 run, " in shell("backup", "copies/two.db").stdout
     assert "one.db exists; name a new file" in shell.error("backup", "copies/one.db")

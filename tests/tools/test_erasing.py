@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,10 @@ from encrypted import WORD, found, large, telling
 from tools.recorded import Here
 
 from semantica.pipeline import Context, ExecutionEngine, PipelineBuilder
+from semantica.pipeline.engine.claiming import Claims
+from semantica.pipeline.engine.core.queueing import Limits
 from semantica.pipeline.engine.logs import open_log
+from semantica.pipeline.events.resource import Ordering
 from semantica.pipeline.tools.alert_rules import Rule, Rules
 from semantica.pipeline.tools.alerting import Alert, Alerts
 from semantica.pipeline.tools.web.reading import Reading
@@ -199,6 +203,28 @@ def test_run_encrypt_export_and_import(tmp_path: Path) -> None:
     traces = str(tmp_path / "traces.json")
     here("export", "r", "--otlp", traces)
     assert WORD not in Path(traces).read_text()
+
+
+def test_a_queue_holds_nothing_in_clear_and_a_worker_without_the_key_leaves_it(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "waiting.py").write_text(FLOW)
+    here = Here(tmp_path / "q" / "log.db")
+    target = f"{tmp_path}/waiting.py:pipeline"
+    here("submit", target, "--encrypt", "--run-id", "r", "--data", json.dumps([WORD] * 1000))
+    assert found(tmp_path / "q") == []
+    shared = open_log(here.log)
+    try:
+        hidden(here.log)
+        claims = Claims(shared.store, (), Limits(), Ordering.FIFO)
+        assert claims.claim("worker", 9, lambda entry: True, time.time_ns) == []
+        here.log.with_name("away").rename(here.log.with_name(f"{here.log.name}.keys"))
+        (claimed,) = claims.claim("worker", 9, lambda entry: True, time.time_ns)
+        assert claimed.run.run_id == "r"
+    finally:
+        shared.leave()
+    assert found(tmp_path / "q") == []
+    assert here.json("audit", "verify")["ok"]
 
 
 def test_alerts_do_not_carry_out_what_is_encrypted(here: Here) -> None:

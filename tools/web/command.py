@@ -6,6 +6,7 @@ import ipaddress
 import secrets
 import socket
 import sys
+from contextlib import ExitStack
 
 import click
 
@@ -22,10 +23,18 @@ _NAMES = ("localhost", "127.0.0.1", "[::1]")
 @click.option("--host", default="127.0.0.1", metavar="ADDRESS", show_default=True,
               help="An address of this machine that no other one reaches.")  # fmt: skip
 @click.option("--read-only", is_flag=True, help="Change nothing: no pausing, no forks.")
+@click.option("--metrics", metavar="[HOST:]PORT",
+              help="Answer /healthz, /readyz and /metrics there, without a token.")  # fmt: skip
 @path_option
 @common
 def ui(
-    port: int, host: str, read_only: bool, paths: tuple[str, ...], log: str | None, as_json: bool
+    port: int,
+    host: str,
+    read_only: bool,
+    metrics: str | None,
+    paths: tuple[str, ...],
+    log: str | None,
+    as_json: bool,
 ) -> None:
     """Serve a page that shows the log: runs as they go on, each with its graph, its attempts over
     time and its events, at any moment of its history. Runs are paused, resumed, stopped, cancelled,
@@ -50,11 +59,14 @@ def ui(
         raise PipelineError(
             f"the window needs {error.name}; pip install 'semantica-pipeline[ui]'"
         ) from error
+    from ..monitoring.serving import serving
     from .acting import Acting
     from .server import application
 
     check_loopback(host)
-    with opened(log) as opened_log, listening(host, port) as listener:
+    with opened(log) as opened_log, listening(host, port) as listener, ExitStack() as stack:
+        if metrics is not None:
+            stack.enter_context(serving(metrics, opened_log.store, None))
         acting = Acting(opened_log, paths)
         port, token = listener.getsockname()[1], secrets.token_urlsafe(24)
         named = f"[{host}]" if ":" in host else host

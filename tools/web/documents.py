@@ -78,6 +78,7 @@ def state_of(
         "name": told.name,
         "status": told.status,
         "drained": told.drained,
+        "queue": told.queue,
         "epoch": state.epoch,
         "owner": state.owner,
         "parent": told.parent,

@@ -39,6 +39,7 @@ MARKED = {
     "StepRetryScheduled": "retrying",
     "PipelineClaimed": "running",
     "PipelineResumed": "running",
+    "PipelineQueued": "pending",
     "PipelinePaused": "paused",
     "PipelineStopped": "paused",
     "PipelineCancelled": "cancelled",

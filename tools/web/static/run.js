@@ -179,6 +179,7 @@ export class Run {
     const facts = [];
     if (state.parent) facts.push(h("a", { href: address(state.parent) }, "within another run"));
     if (state.process) facts.push(h("span", { class: "soft" }, `process ${state.process.pid} on ${state.process.host}`));
+    if (state.queue) facts.push(h("span", { class: "soft" }, `queue ${state.queue}`));
     if (state.priority) facts.push(h("span", { class: "soft" }, `priority ${state.priority}`));
     fill(head.facts, facts);
     const key = JSON.stringify([state.status, state.lost, state.awaits, this.version]);

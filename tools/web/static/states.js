@@ -25,8 +25,8 @@ export const ORDER = [
 ];
 
 export const word = (state) => WORDS[state] ?? String(state).replaceAll("_", " ");
-/** Of a run: `pending` is not yet begun. */
-export const runWord = (status) => (status === "pending" ? "pending" : word(status));
+/** Of a run: `pending` is in a queue. */
+export const runWord = (status) => (status === "pending" ? "queued" : word(status));
 export const fails = (outcome) => FAILS.has(outcome);
 
 export function tone(state) {
