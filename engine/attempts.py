@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..events.codec import Value
+from ..events.sealed_store import artifacts_under
 from ..events.values import ErrorInfo
 from .classify import timed_out
 from .context import AttemptCancelled, Context
@@ -47,13 +48,19 @@ class Attempts:
         loop, run, step = self._loop, live.run, live.run.state.steps[i]
         name = run.graph.name(i)
         lines = AttemptLines(
-            loop.lines, run.run_id, name, step.attempt, live.owner.log_level, loop.clock
+            loop.lines,
+            run.run_id,
+            name,
+            step.attempt,
+            live.owner.log_level,
+            loop.clock,
+            run.state.encoding,
         )
         context = Context(
             run_id=run.run_id,
             step=name,
             attempt=step.attempt,
-            artifacts=loop.store.artifacts,
+            artifacts=artifacts_under(loop.store, run.state.encoding),
             clock=loop.clock,
             report=partial(self.post_report, run.run_id, i, step.attempt),
             hear=lines,

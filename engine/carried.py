@@ -2,9 +2,10 @@
 
 A zip with ``manifest.json``, which names every run with the number of its events and the digest of
 the last one; ``events.jsonl``, an event a line, run by run in the order of the manifest;
-``logs.jsonl``, what handlers have said, likewise; and ``artifacts/DIGEST`` for each value that is
-not in an event. The same runs give the same bytes, from whatever log and whenever: members have no
-time, events no position, and lines no id.
+``logs.jsonl``, what handlers have said, likewise; ``artifacts/DIGEST`` for each value that is
+not in an event; and, if it was asked for, ``keys/ID`` for each key that runs are encrypted with.
+The same runs give the same bytes, from whatever log and whenever: members have no time, events no
+position, and lines no id.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ MANIFEST = "manifest.json"
 EVENTS = "events.jsonl"
 LINES = "logs.jsonl"
 ARTIFACTS = "artifacts/"
+KEYS = "keys/"
 LONGEST = 256 * 2**20
 """Bytes of a line, or of the manifest, that are read at most."""
 
@@ -180,7 +182,8 @@ def has_pickle(text: bytes) -> bool:
     return False
 
 
-_MEMBER = re.compile(re.escape(ARTIFACTS) + "[0-9a-f]{64}")
+_ARTIFACT = re.compile(re.escape(ARTIFACTS) + "[0-9a-f]{64}")
+_KEY = re.compile(re.escape(KEYS) + "[0-9a-f]{32}")
 
 
 class CarriedFile:
@@ -201,9 +204,11 @@ class CarriedFile:
         try:
             names = self._zip.namelist()
             self.artifacts = {
-                name.removeprefix(ARTIFACTS): None for name in names if _MEMBER.fullmatch(name)
+                name.removeprefix(ARTIFACTS): None for name in names if _ARTIFACT.fullmatch(name)
             }
-            rest = sorted(name for name in names if not _MEMBER.fullmatch(name))
+            keys = [name for name in names if _KEY.fullmatch(name)]
+            self.keys = [name.removeprefix(KEYS) for name in keys]
+            rest = sorted({*names} - {*keys} - {ARTIFACTS + name for name in self.artifacts})
             self._has_lines = LINES in rest
             if rest not in ([EVENTS, LINES, MANIFEST], [EVENTS, MANIFEST]) or (
                 len(set(names)) != len(names)
@@ -244,6 +249,10 @@ class CarriedFile:
         if digest_of(content) != digest:
             raise self.damaged(f"artifact {digest} has another content")
         return content
+
+    def key(self, name: str) -> bytes:
+        """The content of a key's file."""
+        return self._read(KEYS + name, LONGEST)
 
     def events(self) -> Generator[Envelope, None, None]:
         """All events, in order."""

@@ -9,24 +9,34 @@ from concurrent.futures import Future
 from datetime import datetime
 from functools import partial
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..events.arguments import flag, number, whole
+from ..events.envelope import CLEAR
 from ..events.errors import EngineClosed, LogError, PipelineError, PipelineValidationError
 from ..events.pipeline import Origin
-from ..events.store import Store
+from ..events.sealed_store import artifacts_under
+from ..events.store import Durability, Store
 from . import process, queued
 from .backends.workers import Workers
 from .clock import Clock
 from .configuration import PipelineConfig
-from .controls import Controls, OnFailure, ProgressCallback
+from .controls import Controls, ProgressCallback
+from .encrypting import encoding_for
 from .failure import FailureHandler
 from .findings import Finding
 from .live import Owner
 from .logger import logger
 from .logs import SharedLoop, open_log, retire
 from .model import Pipeline, define, handlers_of, steps_within
-from .options import checked_origin, checked_scheduler, deadline_at, resolve
+from .options import (
+    OnFailure,
+    checked_on_failure,
+    checked_origin,
+    checked_scheduler,
+    deadline_at,
+    resolve,
+)
 from .ownership import ACTIVE
 from .requests import Submission, Unfinished
 from .result import ExecutionResult, PipelineFuture
@@ -34,7 +44,6 @@ from .submission import actor, checked_id, new_id, submitted
 from .supply import Supply, follow
 
 if TYPE_CHECKING:
-    from ..events.store import Durability
     from .parallelism import ParallelismManager
     from .resources import ResourceScheduler
 
@@ -156,6 +165,7 @@ class ExecutionEngine(Controls):
         on_failure: OnFailure = "stop",
         deadline: float | datetime | None = None,
         origin: Origin | None = None,
+        encrypt: bool = False,
     ) -> ExecutionResult:
         """Execute a pipeline and wait for its end (also of a pause).
 
@@ -175,10 +185,13 @@ class ExecutionEngine(Controls):
             deadline: Seconds from now, or a moment with its time zone, at which an unfinished run
                 fails, whatever it does then, paused or not.
             origin: Where the pipeline can be loaded from again, for whoever recovers the run.
+            encrypt: Record nothing in clear but names, times and states. Its key lies beside the
+                log until :meth:`erase` destroys it; runs within it, and forks, have the same.
 
         Raises:
             PipelineValidationError: The pipeline cannot be executed; nothing was recorded.
-            RunConflict: ``run_id`` exists with another definition or input.
+            RunConflict: ``run_id`` exists with another definition, input, or without ``encrypt``.
+            MissingKey: The library for ``encrypt``, or the key of this run, is missing.
             UnencodableValue: ``data`` cannot be recorded.
             TypeError, ValueError: Another argument is of a wrong type, or out of its range.
             LogError: The log cannot be used.
@@ -193,6 +206,7 @@ class ExecutionEngine(Controls):
             on_failure=on_failure,
             deadline=deadline,
             origin=origin,
+            encrypt=encrypt,
         )
         if not self._owner.backend.here:
             return future.result()
@@ -218,6 +232,7 @@ class ExecutionEngine(Controls):
         on_failure: OnFailure = "stop",
         deadline: float | datetime | None = None,
         origin: Origin | None = None,
+        encrypt: bool = False,
     ) -> PipelineFuture:
         """Begin a run; its future is for ``.result()`` and for ``await`` alike.
 
@@ -233,35 +248,46 @@ class ExecutionEngine(Controls):
             deadline=deadline_at(deadline, self._open().loop.clock.now()),
             parallelism=self._options.parallelism,
             origin=checked_origin(origin),
+            encrypt=flag("encrypt", encrypt),
         )
         self._mention_unfinished(pipeline.name)
         return self._submit(submission, progress_callback)
 
     def _prepared(
-        self, pipeline: Pipeline, data: Any, run_id: str | None, *, on_failure: str, **fields: Any
+        self,
+        pipeline: Pipeline,
+        data: Any,
+        run_id: str | None,
+        *,
+        on_failure: str,
+        encrypt: bool = False,
+        encoding: str = CLEAR,
+        **fields: Any,
     ) -> Submission:
-        if on_failure not in get_args(OnFailure):
-            listing = "'stop', 'continue' or 'rollback'"
-            raise ValueError(f"on_failure must be {listing}, not {on_failure!r}")
         warnings = self._validate(pipeline)
         if fields.get("queue") is not None and fields["origin"] is None:
             queued.refuse_lost(pipeline.name, warnings)
         definition = define(pipeline, allow_pickle=self.allow_pickle)
         answers = self.failure_handler.answers()
+        chosen = checked_id(run_id) if run_id is not None else new_id()
+        store = self._open().store
+        if encoding == CLEAR and (encrypt or run_id is not None):
+            encoding = encoding_for(store, chosen, given=run_id is not None, encrypt=encrypt)
         event = submitted(
             definition,
             data,
-            self._open().store.artifacts,
+            artifacts_under(store, encoding),
             engine=self.id,
-            on_failure=on_failure,
+            on_failure=checked_on_failure(on_failure),
             retry=self.retry,
             answers=answers,
             allow_pickle=self.allow_pickle,
             warnings=warnings,
+            encoding=encoding,
             **fields,
         )
         return Submission(
-            run_id=checked_id(run_id) if run_id is not None else new_id(),
+            run_id=chosen,
             given=run_id is not None,
             event=event,
             definition=definition,
@@ -289,7 +315,10 @@ class ExecutionEngine(Controls):
             recorded.result()
 
     def _validate(self, pipeline: Pipeline) -> list[Finding]:
-        from .validator import PipelineValidator  # what only asks for a status does not need it
+        from .validator import (  # what only asks for a status does not need it
+            PipelineValidator,
+            mention_idle_steps,
+        )
 
         result = PipelineValidator().validate_pipeline(
             pipeline, strict=self.strict, executor=self._owner.executor
@@ -301,14 +330,7 @@ class ExecutionEngine(Controls):
             errors = list(unsatisfiable(pipeline, self.resource_scheduler))
         if errors:
             raise PipelineValidationError(pipeline.name, errors)
-        without = [one.step for one in result.warnings if one.code == "no_handler"]
-        if without:
-            shown = ", ".join(map(str, without[:10])) + ", ..." * (len(without) > 10)
-            logger().warning(
-                "steps without a handler pass their input through",
-                pipeline=pipeline.name,
-                steps=shown,
-            )
+        mention_idle_steps(pipeline, result.warnings)
         return list(result.warnings)
 
     @property

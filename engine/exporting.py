@@ -15,9 +15,10 @@ import msgspec
 
 from ..events.artifacts import ArtifactKeeper, sync_path
 from ..events.directory import RunRow, stream_of
-from ..events.envelope import GENESIS, Envelope, follows
+from ..events.envelope import GENESIS, Envelope, follows, key_of
 from ..events.errors import LogCorrupt, LogError, LogUnavailable
 from ..events.retention import mentioned
+from ..events.sealed_store import as_stored, keys_of
 from ..events.store import Store
 from ..events.upcasters import to_event
 from ..events.verify import artifacts_of
@@ -25,6 +26,7 @@ from .carried import (
     ARTIFACTS,
     EVENTS,
     FORMAT,
+    KEYS,
     LINES,
     MANIFEST,
     VERSION,
@@ -44,11 +46,14 @@ class Exported(msgspec.Struct, frozen=True):
     events: int
     artifacts: int
     lines: int = 0
+    keys: int = 0
 
 
-def export_runs(store: Store, chosen: Sequence[RunRow] | None, path: Path) -> Exported:
+def export_runs(
+    log: Store, chosen: Sequence[RunRow] | None, path: Path, *, with_keys: bool = False
+) -> Exported:
     """See :meth:`ExecutionEngine.export_runs`; ``chosen`` None: every run of the log."""
-    path = path.expanduser().resolve()
+    path, store = path.expanduser().resolve(), as_stored(log)
     with store.locked():  # a run and the steps of it that are runs are taken at one moment
         every = store.runs()[::-1]
         rows = with_children(every, _roots(every, chosen))
@@ -63,12 +68,13 @@ def export_runs(store: Store, chosen: Sequence[RunRow] | None, path: Path) -> Ex
         with _member(archive, MANIFEST) as file:
             file.write(msgspec.json.format(manifest, indent=1))
         known = set(store.artifacts.digests())
-        named = set[str]()
+        named, encodings = set[str](), set[str]()
         with _member(archive, EVENTS) as file:
             for run in runs:
                 for envelope in _events(store, run):
                     file.write(line_of(envelope) + b"\n")
                     named |= _named(envelope, known)
+                    encodings.add(envelope.encoding)
         lines = 0
         with _member(archive, LINES) as file:
             for line in (line for run in runs for line in store.lines.read(run.run)):
@@ -79,7 +85,18 @@ def export_runs(store: Store, chosen: Sequence[RunRow] | None, path: Path) -> Ex
             with _member(archive, ARTIFACTS + digest) as file:
                 file.write(content)
             artifacts += 1
-    return Exported(str(path), len(runs), sum(run.events for run in runs), artifacts, lines)
+        keys = _keys(log, encodings) if with_keys else {}
+        for key, content in keys.items():
+            with _member(archive, KEYS + key) as file:
+                file.write(content)
+    events = sum(run.events for run in runs)
+    return Exported(str(path), len(runs), events, artifacts, lines, len(keys))
+
+
+def _keys(log: Store, encodings: set[str]) -> dict[str, bytes]:
+    """The keys that are here of those encodings; of an erased run there is none any more."""
+    named, keys = sorted(filter(None, map(key_of, encodings))), keys_of(log)
+    return {key: keys.content(key) for key in named if keys.has(key)}
 
 
 def _roots(every: list[RunRow], chosen: Sequence[RunRow] | None) -> list[RunRow]:

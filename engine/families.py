@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from ..events.errors import AppendRefused, LogCorrupt
 from ..events.machines import PIPELINE_TABLE, PipelineStatus, StepStatus
 from ..events.pipeline import PipelineCompleted, PipelineFailed
+from ..events.sealed_store import artifacts_under
 from ..events.upcasters import Event
 from ..projections.catchup import load_run
 from ..projections.run import Run
@@ -161,7 +162,12 @@ class Families:
         self, live: LiveRun, i: int, command: c.Delegate, run_id: str, deadline: int | None
     ) -> None:
         event, definition = submitted_as_step(
-            live.run, i, command.data, self._loop.store.artifacts, live.owner.id, deadline
+            live.run,
+            i,
+            command.data,
+            artifacts_under(self._loop.store, live.run.state.encoding),
+            live.owner.id,
+            deadline,
         )
         child = self._adopt(live, i, Run(run_id, definition))
         self._loop.record(child, [event])

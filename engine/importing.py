@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import groupby, islice
 from pathlib import Path
 
@@ -12,10 +12,13 @@ import msgspec
 
 from ..events.definition import PipelineDefinition
 from ..events.directory import RunRow, advance, concerns, stream_of
-from ..events.envelope import GENESIS, Envelope, NewEvent, follows
-from ..events.errors import AppendRefused, LogError
+from ..events.envelope import CLEAR, GENESIS, Envelope, NewEvent, follows, key_of
+from ..events.errors import AppendRefused, LogError, MissingKey
+from ..events.keys import MemoryKeys
 from ..events.pipeline import PipelineSubmitted
 from ..events.retention import again, bring_lines
+from ..events.sealed_store import SealedStore, as_stored, keys_of
+from ..events.sealing import opened, unseal
 from ..events.store import Batch, Store
 from ..events.upcasters import to_event
 from ..events.verify import artifacts_of
@@ -39,11 +42,14 @@ class Imported(msgspec.Struct, frozen=True):
     lines: int = 0
 
 
-def import_runs(store: Store, path: Path, *, allow_pickle: bool, now: int) -> Imported:
+def import_runs(log: Store, path: Path, *, allow_pickle: bool, now: int) -> Imported:
     """See :meth:`ExecutionEngine.import_runs`; ``now`` is the present, ns, UTC."""
-    path = path.expanduser()
+    path, store = path.expanduser(), as_stored(log)
     with closing(CarriedFile(path)) as file:
-        there = _Check(store, file, allow_pickle, now).all()
+        reader = _Contents(file, log)
+        there = _Check(store, file, reader, allow_pickle, now).all()
+        for content in reader.brought.values():
+            keys_of(log).add(content)
         new = [run.events - there[run.run] for run in file.runs if there[run.run] < run.events]
         if new:
             for digest in file.artifacts:
@@ -98,11 +104,44 @@ def _pages(batches: Iterator[Batch]) -> Iterator[list[Batch]]:
         yield page
 
 
+class _Contents:
+    """What is in the file, readable with the keys that are in it or here."""
+
+    def __init__(self, file: CarriedFile, log: Store) -> None:
+        self._file = file
+        self.brought = {name: file.key(name) for name in file.keys}
+        """Keys that the file has, as their files."""
+        self._keys = MemoryKeys()
+        for name, content in self.brought.items():
+            if self._keys.add(content) != name:
+                raise file.damaged(f"key {name} has another content")
+        self._here = keys_of(log) if isinstance(log, SealedStore) else self._keys
+
+    def payload(self, e: Envelope) -> bytes | None:
+        """Of an event; None: its key is missing."""
+        name = key_of(e.encoding)
+        key = name and (self._keys.find(name) or self._here.find(name))
+        if e.encoding == CLEAR:
+            return e.payload
+        return unseal(e, key).payload if key else None
+
+    def artifact(self, digest: str) -> bytes | None:
+        """Its text; None: its key is missing."""
+        content = self._file.artifact(digest)
+        for keys in (self._keys, self._here):
+            with suppress(MissingKey):
+                return opened(content, digest, keys)
+        return None
+
+
 class _Check:
     """The check of a file against itself, the law, and the log that it is to go into."""
 
-    def __init__(self, store: Store, file: CarriedFile, allow_pickle: bool, now: int) -> None:
+    def __init__(
+        self, store: Store, file: CarriedFile, reader: _Contents, allow_pickle: bool, now: int
+    ) -> None:
         self._store, self._file, self._now = store, file, now
+        self._reader = reader
         self._allow_pickle = allow_pickle
         self._there = dict[str, int]()
         """How many events of each run are in the log."""
@@ -127,7 +166,7 @@ class _Check:
         if len(set(runs)) != len(runs) or not set(runs) <= set(self._there):
             raise self._file.damaged("it has lines of no run, or in no order")
         for digest in self._file.artifacts:
-            self._refuse_pickle(self._file.artifact(digest), f"artifact {digest}")
+            self._refuse_pickle(self._reader.artifact(digest), f"artifact {digest}")
         return self._there
 
     def _run(self, run: CarriedRun, events: Iterator[Envelope]) -> None:
@@ -159,7 +198,7 @@ class _Check:
                     row = advance(row, stream, e.at, e.epoch, NewEvent(e.type, e.schema, e.payload))
             except Exception as error:  # what somebody made up may stumble over anything
                 raise self._file.damaged(f"{place}: {error}") from error
-            self._refuse_pickle(e.payload, place)
+            self._refuse_pickle(self._reader.payload(e), place)
             if b'"artifact":"' in e.payload:
                 self._named.update(artifacts_of(event))
         told = (row.name, row.status, row.parent, version, previous.hex()) if row else None
@@ -193,8 +232,14 @@ class _Check:
         row = self._store.run(run_id)
         return bool(row and row.owner and self._store.alive(row.owner, self._now))
 
-    def _refuse_pickle(self, text: bytes, place: str) -> None:
-        if not self._allow_pickle and has_pickle(text):
+    def _refuse_pickle(self, text: bytes | None, place: str) -> None:
+        if not self._allow_pickle and text is None:
+            raise LogError(
+                f"{self._file.path}: {place} is encrypted, and its key is neither here nor in the "
+                "file, so that nobody can tell whether it holds a pickle; bring the key, or, if "
+                "you trust the file, allow pickles (--allow-pickle)"
+            )
+        if not self._allow_pickle and text is not None and has_pickle(text):
             raise LogError(
                 f"{self._file.path}: {place} holds a pickle, and reading one back runs code of "
                 "whoever wrote it; if you trust the file, allow it (--allow-pickle)"

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from ..events.envelope import CLEAR
 from ..events.errors import LogError
 from ..events.lines import LEVELS, LogLine, payload_of
 from ..events.store import Store
@@ -84,12 +85,20 @@ class AttemptLines:
 
     Args:
         level: The least severe one that is kept, or :data:`OFF`.
+        encoding: How the run is recorded.
     """
 
     def __init__(
-        self, waiting: WaitingLines, run: str, step: str, attempt: int, level: str, clock: Clock
+        self,
+        waiting: WaitingLines,
+        run: str,
+        step: str,
+        attempt: int,
+        level: str,
+        clock: Clock,
+        encoding: str = CLEAR,
     ) -> None:
-        self._waiting, self._clock = waiting, clock
+        self._waiting, self._clock, self._encoding = waiting, clock, encoding
         self._run, self._step, self._attempt = run, step, attempt
         self._kept = () if level == OFF else LEVELS[LEVELS.index(level) :]
         self._lock = threading.Lock()
@@ -146,5 +155,7 @@ class AttemptLines:
             self._waiting.add(self._line(at, "warning", told), must=True)
 
     def _line(self, at: int, level: str, said: dict[str, Any], item: str | None = None) -> LogLine:
-        payload, encoding = payload_of(said)
-        return LogLine(self._run, self._step, self._attempt, at, level, payload, item, encoding)
+        payload, _ = payload_of(said)
+        return LogLine(
+            self._run, self._step, self._attempt, at, level, payload, item, self._encoding
+        )

@@ -13,6 +13,7 @@ import msgspec
 
 from ..events.codec import Value
 from ..events.definition import StepDefinition
+from ..events.envelope import CLEAR
 from ..events.errors import LogCorrupt
 from ..events.machines import PipelineStatus, StepStatus
 from ..events.upcasters import Event
@@ -247,6 +248,8 @@ class LiveRun:
         """What the work of a step is known by, if its output may serve again."""
         definition = self.run.graph.definition.steps[i]
         if definition.cache is None or self.run.state.steps[i].fallback or self.run.state.undo:
+            return None
+        if self.run.state.encoding != CLEAR:  # it would tell that two runs did the same work
             return None
         from .caching import cache_key  # few steps are cached
 

@@ -13,15 +13,20 @@ import threading
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..events.arguments import shown
 from ..events.errors import LogError, LogUnavailable
 from ..events.memory import MemoryStore
+from ..events.sealed_store import SealedStore, sealing
 from ..events.store import Durability, Store, check_durability
 from .clock import Clock, SystemClock
 from .live import Owner
 from .loop import Loop
 from .requests import Unfinished
+
+if TYPE_CHECKING:
+    from ..events.keys import Keys
 
 DEFAULT_FOLDER = ".semantica"
 DEFAULT_LOG = f"{DEFAULT_FOLDER}/pipeline.db"
@@ -36,8 +41,10 @@ class SharedLoop:
 
     def __init__(self, key: str, store: Store, clock: Clock) -> None:
         self.key = key
-        self.store = store
-        self.loop = Loop(store, clock)
+        self.store = (
+            store if isinstance(store, SealedStore) else sealing(store, partial(keys_for, store))
+        )
+        self.loop = Loop(self.store, clock)
         self.users = 0
         self.loop.turns.start()
 
@@ -134,6 +141,19 @@ def place_of(log: str | os.PathLike[str] | None) -> Path | None:
     """
     text = os.fspath(log) if log is not None else os.environ.get("PIPELINE_LOG") or DEFAULT_LOG
     return None if text == ":memory:" else _path_of(text)
+
+
+def keys_for(store: Store) -> Keys:
+    """Where the keys of a log's runs are: in the folder that ``$PIPELINE_KEYS`` names, else in one
+    beside the log."""
+    from ..events.keys import KEYS_VARIABLE, FileKeys, MemoryKeys  # few runs are encrypted
+
+    path: Path | None = getattr(store, "path", None)
+    if path is None:
+        return MemoryKeys()
+    named = os.environ.get(KEYS_VARIABLE)
+    beside = path.with_name(f"{path.name}.keys")
+    return FileKeys(Path(named).expanduser().resolve() if named else beside)
 
 
 def _share(key: str, create: object, clock: Clock | None) -> SharedLoop:

@@ -25,8 +25,9 @@ from ..events.errors import (
     LogError,
     LogUnavailable,
 )
+from ..events.sealed_store import new_events
 from ..events.store import Batch, Store
-from ..events.upcasters import Event, to_event, to_new
+from ..events.upcasters import Event, to_event
 from ..projections.catchup import save_snapshot, snapshot_due
 from .attempts import Attempts
 from .clock import Clock
@@ -49,7 +50,6 @@ from .writing import append_patiently, patiently
 
 if TYPE_CHECKING:
     from .desks import Held
-
 
 MAX_SLEEP = 3600.0
 """Seconds of sleep at a time: the system takes no arbitrarily long ones."""
@@ -256,7 +256,7 @@ class Loop:
                 epoch=live.epoch,
                 actor=actor,
                 at=self.now,
-                events=[to_new(event) for event in events],
+                events=new_events(self.store, live.run.state.encoding, events),
                 unit=live.root,
             )
             batches.append(batch)

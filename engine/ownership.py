@@ -24,6 +24,7 @@ from ..events.errors import (
 )
 from ..events.machines import PipelineStatus
 from ..events.retention import not_here
+from ..events.sealed_store import require_key
 from ..events.store import InboxItem
 from ..projections.catchup import load_run
 from ..projections.run import Run
@@ -146,6 +147,7 @@ class Ownership:
         """
         self.show_life(owner)
         run = run or load_run(self._store, run_id)
+        require_key(self._store, run_id, run.state.encoding)
         if run.state.parent is not None:
             return self._loop.families.claim_with_parent(owner, run)
         events = decide(run, claim_by(owner.id), self._loop.now)

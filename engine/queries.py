@@ -128,13 +128,16 @@ class Queries(ABC):
         self._catch_up()
         return self._open().store.backup(Path(path))
 
-    def export_runs(self, path: str | os.PathLike[str], *pipeline_ids: str) -> Exported:
+    def export_runs(
+        self, path: str | os.PathLike[str], *pipeline_ids: str, with_keys: bool = False
+    ) -> Exported:
         """Write runs, with the steps of them that are runs and all values, to one new file, which
         any log can take in: see :meth:`import_runs`. The same runs give the same bytes.
 
         Args:
             path: The file.
             pipeline_ids: Ids or names of runs; none: every run of the log.
+            with_keys: Write the keys of encrypted runs, too, for whoever may read all of the file.
 
         Raises:
             RunNotFound: One is not here.
@@ -146,7 +149,7 @@ class Queries(ABC):
 
         self._catch_up()
         rows = [self.find(one) for one in pipeline_ids]
-        return export_runs(self._open().store, rows or None, Path(path))
+        return export_runs(self._open().store, rows or None, Path(path), with_keys=with_keys)
 
     def _expected(self, row: RunRow) -> dict[str, float] | None:
         """Durations of the steps in the newest completed run of the same name."""

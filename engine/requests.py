@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from ..events.definition import PipelineDefinition
-from ..events.errors import LogCorrupt, RunConflict
+from ..events.envelope import CLEAR
+from ..events.errors import LogCorrupt, MissingKey, RunConflict
 from ..events.pipeline import PipelineSubmitted
 from ..events.step import StepReused
 from ..events.store import Member, Store
@@ -39,6 +40,11 @@ class Submission(msgspec.Struct, frozen=True):
 def check_same(before: PipelineSubmitted, submission: Submission) -> None:
     """Raises RunConflict if the run of this id was submitted with another definition or input."""
     asked = submission.event
+    if before.encoding != CLEAR and not before.identity:
+        raise MissingKey(
+            f"run {submission.run_id} exists and is encrypted, and its key is not here, so that "
+            "nobody can tell whether it is the same; choose another run_id"
+        )
     if (before.identity, before.data) != (asked.identity, asked.data):
         what = "definition" if before.identity != asked.identity else "input"
         raise RunConflict(

@@ -119,6 +119,10 @@ def _errors(run: Run) -> list[str]:
     state = run.state
     told = {i: state.steps[i].error for i in state.failed}
     errors = [error.of(run.graph.name(i)) for i, error in told.items() if error is not None]
+    if state.status == PipelineStatus.ERASED:
+        errors.insert(
+            0, f"the run was erased: its contents cannot be read any more ({state.ended})"
+        )
     if state.status == PipelineStatus.ROLLBACK_FAILED:
         i = state.undo[-1]
         error = state.steps[i].error

@@ -18,6 +18,7 @@ from ..events.retention import Vacuumed, retire, stub_of, sweep
 from ..events.store import Store
 from ..events.stub import RunArchived
 from ..events.verify import Fault
+from .encrypting import keys_moved
 
 GRACE = 24 * 3600.0
 """Seconds that an artifact which nothing names stays."""
@@ -56,7 +57,7 @@ def archive(
         return [one[1] for one in made if one]
     if not rows:
         return []
-    with _opened(to, store) as target:
+    with _opened(to, store) as target, keys_moved(store, rows, target):
         retired = (retire(store, row, target, actor=actor, at=now) for row in rows)
         return [stub for stub in retired if stub]
 

@@ -9,6 +9,7 @@ from typing import Any
 from ..events.artifacts import Artifacts, digest_of
 from ..events.codec import Value, encode
 from ..events.definition import PipelineDefinition, RetryPolicy, StepDefinition
+from ..events.envelope import CLEAR
 from ..events.pipeline import Origin, Parent, PipelineSubmitted
 from ..projections.run import Run
 from .failure import Answers
@@ -34,6 +35,7 @@ def submitted(
     origin: Origin | None,
     warnings: Sequence[str],
     queue: str | None = None,
+    encoding: str = CLEAR,
 ) -> PipelineSubmitted:
     """The event; what is too large for it is an artifact, durable on return.
 
@@ -63,6 +65,7 @@ def submitted(
         origin=origin,
         warnings=tuple(map(str, warnings[:MAX_WARNINGS])),
         queue=queue,
+        encoding=encoding,
     )
 
 
@@ -93,6 +96,7 @@ def submitted_as_step(
         fallbacks=state.fallbacks,
         allow_pickle=state.allow_pickle,
         parent=Parent(run.run_id, step.name),
+        encoding=state.encoding,
     )
     return event, step.pipeline
 

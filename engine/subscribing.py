@@ -22,6 +22,7 @@ import msgspec
 from ..events.arguments import instance
 from ..events.envelope import Envelope
 from ..events.errors import LogError
+from ..events.sealed_store import as_stored
 from ..events.store import Store
 from ..events.subscriptions import Bookmark
 from ..events.upcasters import to_event
@@ -176,7 +177,7 @@ def held(log: str | os.PathLike[str] | Store | None, name: str) -> Iterator[Stor
     shared = (open_existing(log) if named else None) or open_log(log)  # type: ignore[arg-type]
     try:
         with shared.store.subscriptions.hold(name):
-            yield shared.store
+            yield as_stored(shared.store)
     finally:
         shared.leave()
 

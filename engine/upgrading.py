@@ -8,12 +8,13 @@ import msgspec
 
 from ..events.definition import PipelineDefinition
 from ..events.directory import RunRow
-from ..events.errors import PipelineError
+from ..events.errors import MissingKey, PipelineError
 from ..events.step import StepSuspended
 from ..events.store import Store
 from ..events.upcasters import to_event
 from ..projections.catchup import load_run
 from .core.reconsidering import Divergence, Recorded, reconsider
+from .encrypting import is_readable
 
 
 class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -50,6 +51,9 @@ def judged(
     """The verdict on a run, and on those of its steps that are pipelines in both."""
     try:
         run = load_run(store, row.run_id, snapshots=False)
+        if not is_readable(store, run.state.encoding):
+            raise MissingKey("it is encrypted and its key is not here, so that what was decided on "
+                             "cannot be read")  # fmt: skip
         history = [Recorded(e.version, e.at, e.epoch, to_event(e)) for e in store.read(row.stream)]
         found = reconsider(row.run_id, run.graph.definition, now, history)
     except PipelineError as error:

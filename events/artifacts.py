@@ -20,6 +20,9 @@ from typing import Protocol
 
 from .errors import LogCorrupt, LogUnavailable
 
+SEALED = b"\x00semantica sealed "
+"""The beginning of an artifact that is encrypted; JSON text has no zero byte."""
+
 
 def digest_of(data: bytes) -> str:
     """The name of ``data``: BLAKE2b, 32 bytes, in hex."""

@@ -2,13 +2,47 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from hashlib import blake2b
 
 import msgspec
 
+from .errors import LogCorrupt
+
 GENESIS = bytes(32)
 """The digest before the first event of a stream."""
+CLEAR = "json"
+"""The encoding of what is not encrypted."""
+ALGORITHM = "aesgcmsiv"
+"""AES-256-GCM-SIV, RFC 8452: authenticated, and safe also where a nonce comes twice."""
+
+
+def encoding_of(key: str) -> str:
+    """The encoding of what is encrypted with the key of that id."""
+    return f"{ALGORITHM}:{key}"
+
+
+def is_known(encoding: str) -> bool:
+    """Whether this version can read what is recorded so, given the key."""
+    return encoding == CLEAR or bool(re.fullmatch(f"{ALGORITHM}:[0-9a-f]{{32}}", encoding))
+
+
+def key_of(encoding: str) -> str | None:
+    """The id of the key that an encoding names; None for what is not encrypted.
+
+    Raises:
+        LogCorrupt: Nothing that this version knows.
+    """
+    if encoding == CLEAR:
+        return None
+    key = encoding.partition(":")[2]
+    if not is_known(encoding):
+        raise LogCorrupt(
+            f"something is recorded as {encoding!r}, which this version does not know; "
+            "upgrade semantica-pipeline"
+        )
+    return key
 
 
 class Envelope(msgspec.Struct, frozen=True, gc=False):
@@ -23,7 +57,7 @@ class Envelope(msgspec.Struct, frozen=True, gc=False):
         at: Nanoseconds since 1970, UTC.
         actor: Who caused it.
         epoch: The owner's term; only rises.
-        encoding: ``json``.
+        encoding: ``json``, or the algorithm and the key that its contents are encrypted with.
         payload: JSON text.
         digest: BLAKE2b over the digest before it, this envelope and the payload.
     """
@@ -47,7 +81,7 @@ class NewEvent(msgspec.Struct, frozen=True, gc=False):
     type: str
     schema: int
     payload: bytes
-    encoding: str = "json"
+    encoding: str = CLEAR
 
 
 _json = msgspec.json.Encoder()

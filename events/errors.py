@@ -67,6 +67,11 @@ class UnknownEvent(LogError):
     """An event whose type or schema this version does not know."""
 
 
+class MissingKey(LogError):
+    """An encrypted run cannot be read or gone on with here: its key, or the library for it, is not
+    there, or the run was erased."""
+
+
 class AppendRefused(PipelineError):
     """An append lost against another writer: a higher epoch or a newer version is in the stream."""
 

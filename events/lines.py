@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from .envelope import CLEAR, is_known
 from .errors import LogError
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
@@ -40,7 +41,7 @@ class LogLine(msgspec.Struct, frozen=True):
     level: str
     payload: bytes
     item: str | None = None
-    encoding: str = "json"
+    encoding: str = CLEAR
     id: int = 0
 
     @property
@@ -115,7 +116,7 @@ def said(line: LogLine) -> dict[str, Any]:
     Raises:
         LogError: It is in an encoding that this version does not know, or damaged.
     """
-    if line.encoding != "json":
+    if not is_known(line.encoding):
         raise LogError(
             f"line {line.id} of run {line.run} has the encoding {line.encoding!r}, which this "
             "version does not know; upgrade semantica-pipeline"
@@ -127,8 +128,8 @@ def said(line: LogLine) -> dict[str, Any]:
 
 
 def payload_of(values: Mapping[str, Any]) -> tuple[bytes, str]:
-    """The payload of a line and its encoding. Values are plain ones that JSON knows."""
-    return msgspec.json.encode(values), "json"
+    """The payload of a line, in clear, and its encoding. Values are plain ones that JSON knows."""
+    return msgspec.json.encode(values), CLEAR
 
 
 class MemoryLines:

@@ -17,6 +17,7 @@ of an event; the table below is the only place that says what may happen. Whoeve
   again, as does a lost owner, which interrupts it.
 * A **rollback** undoes completed steps, one by one, the last one first. It cannot be paused, and
   after an undo that failed it only goes on undoing.
+* An encrypted run that has ended may be **erased**: its key is destroyed, its events stay.
 * A finished run may be **archived**: its events leave the log, and a stub stays in another stream.
 * A step can be a **pipeline**: it is SUSPENDED while a run of its own goes on, and woken by that
   run's end. When the step is to be undone, that run, however it ended, is rolled back.
@@ -54,6 +55,7 @@ class PipelineStatus(StrEnum):
     ROLLBACK_FAILED = "rollback_failed"
     COMPLETED = "completed"
     FAILED = "failed"
+    ERASED = "erased"
 
     @property
     def finished(self) -> bool:
@@ -102,7 +104,9 @@ class ResourceStatus(StrEnum):
 
 
 _P, _S, _A, _R = PipelineStatus, StepStatus, AllocationStatus, ResourceStatus
-_FINISHED = frozenset({_P.COMPLETED, _P.FAILED, _P.CANCELLED, _P.ROLLED_BACK, _P.ROLLBACK_FAILED})
+_FINISHED = frozenset(
+    {_P.COMPLETED, _P.FAILED, _P.CANCELLED, _P.ROLLED_BACK, _P.ROLLBACK_FAILED, _P.ERASED}
+)
 _ACTIVE = frozenset({_P.RUNNING, _P.PAUSING, _P.STOPPING, _P.CANCELLING, _P.ROLLING_BACK})
 
 NEW = "new"
@@ -174,6 +178,18 @@ PIPELINE_ROWS: tuple[Row, ...] = (
     Row((_P.ROLLBACK_FAILED,), "PipelineRollbackResumed", _P.ROLLING_BACK),
     Row((_P.RUNNING, _P.PAUSING), "PipelineCompleted", _P.COMPLETED),
     Row((_P.RUNNING, _P.PAUSING, _P.CANCELLING), "PipelineFailed", _P.FAILED),
+    Row(
+        (
+            _P.COMPLETED,
+            _P.FAILED,
+            _P.CANCELLED,
+            _P.STOPPED,
+            _P.ROLLED_BACK,
+            _P.ROLLBACK_FAILED,
+        ),
+        "PipelineErased",
+        _P.ERASED,
+    ),
 )
 
 STEP_ROWS: tuple[Row, ...] = (
@@ -232,7 +248,7 @@ RESOURCE_ROWS: tuple[Row, ...] = (
 
 ARCHIVE_ROWS: tuple[Row, ...] = (
     Row(
-        (_P.COMPLETED, _P.FAILED, _P.CANCELLED, _P.ROLLED_BACK, _P.ROLLBACK_FAILED),
+        (_P.COMPLETED, _P.FAILED, _P.CANCELLED, _P.ROLLED_BACK, _P.ROLLBACK_FAILED, _P.ERASED),
         "RunArchived",
         ARCHIVED,
     ),

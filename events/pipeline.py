@@ -50,6 +50,8 @@ class PipelineSubmitted(msgspec.Struct, frozen=True, omit_defaults=True, gc=Fals
         forked_from: The run whose outputs it starts with.
         parent: The step that it is, of a nested pipeline.
         queue: Where it waits until a worker claims it; None: who submitted it executes it.
+        encoding: How its events are recorded, as their envelopes say: ``json``, or the algorithm
+            and the key that their contents are encrypted with.
     """
 
     name: str
@@ -70,6 +72,7 @@ class PipelineSubmitted(msgspec.Struct, frozen=True, omit_defaults=True, gc=Fals
     forked_from: str | None = None
     parent: Parent | None = None
     queue: str | None = None
+    encoding: str = "json"
 
 
 class PipelineClaimed(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -177,3 +180,15 @@ class PipelineFailed(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     cause: ErrorInfo
     failures: int = 1
     memory: float | None = None
+
+
+class PipelineErased(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """The key of the run, which was encrypted, is destroyed from now on: its contents are lost.
+
+    Args:
+        key: Its id.
+        ended: How the run had ended.
+    """
+
+    key: str
+    ended: str

@@ -22,6 +22,9 @@ from .errors import UnreadableValue
 from .plain_writer import TAG
 from .references import resolve_reference
 
+ENCRYPTED = "encrypted"
+"""The kind of a value of an encrypted run that is read without its key."""
+
 
 class Reader:
     """Turns what a Writer wrote back into the value."""
@@ -55,6 +58,12 @@ class Reader:
                 "or allow_pickle is False; unpickling would run its code (mend: chmod go-w)"
             )
         return pickle.loads(base64.b64decode(plain["v"]))
+
+    def refuse(self, plain: Any) -> Any:
+        raise UnreadableValue(
+            f"the value of {plain['v']} is encrypted, and its key is not here: "
+            "it was erased, or is elsewhere"
+        )
 
     def items(self, plain: Any) -> list[Any]:
         return [self.value(item) for item in plain["v"]]
@@ -151,4 +160,5 @@ _READERS: Mapping[str, Callable[[Reader, Any], Any]] = {
     "numpy": Reader.numpy,
     "arrow": Reader.arrow,
     "pickle": Reader.unpickle,
+    ENCRYPTED: Reader.refuse,
 }

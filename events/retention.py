@@ -26,6 +26,7 @@ from .envelope import GENESIS, Envelope, NewEvent, follows
 from .errors import ArchivedRun, LogCorrupt, LogError, RunNotFound
 from .lines import LogLine
 from .machines import ARCHIVE_TABLE
+from .sealed_store import as_stored
 from .store import Batch, Store
 from .stub import ARCHIVE, RunArchived
 from .upcasters import to_event, to_new
@@ -103,6 +104,7 @@ def retire(
         LogCorrupt: Its chain is broken, or an artifact it names is damaged; it stays as it is.
         LogError: The other log has something else under this id.
     """
+    store = as_stored(store)
     made = stub_of(store, row, to.location if to else None)
     if made is None:
         return None
@@ -208,6 +210,7 @@ def sweep(store: Store, before: int, *, dry_run: bool = False) -> tuple[int, int
     Raises:
         LogCorrupt: An artifact is damaged; nothing was removed.
     """
+    store = as_stored(store)
     artifacts = store.artifacts
     known = set(artifacts.digests())
     seen, named = 0, set[str]()

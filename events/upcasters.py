@@ -35,6 +35,7 @@ PipelineEvent = (
     | pipeline.PipelineCancelled
     | pipeline.PipelineCompleted
     | pipeline.PipelineFailed
+    | pipeline.PipelineErased
 )
 StepEvent = (
     step.StepStarted
@@ -99,10 +100,12 @@ _encode = msgspec.json.Encoder().encode
 _decoders = {name: msgspec.json.Decoder(kind) for name, kind in EVENT_TYPES.items()}
 
 
-def to_new(event: Event | PoolEvent | RunArchived | queueing.RunsAdmitted) -> NewEvent:
+def to_new(
+    event: Event | PoolEvent | RunArchived | queueing.RunsAdmitted, encoding: str = "json"
+) -> NewEvent:
     """The event in the form that is appended."""
     name = type(event).__name__
-    return NewEvent(name, SCHEMAS.get(name, 1), _encode(event))
+    return NewEvent(name, SCHEMAS.get(name, 1), _encode(event), encoding)
 
 
 def to_event(envelope: Envelope) -> Any:

@@ -20,6 +20,7 @@ from .codec import Value
 from .directory import RunRow, advance, concerns, stream_of
 from .envelope import GENESIS, Envelope, NewEvent, chain
 from .errors import PipelineError
+from .sealed_store import as_stored
 from .stub import RunArchived
 from .upcasters import to_event
 
@@ -112,7 +113,7 @@ class Verification:
         self.stubs: dict[str, RunArchived] = {}
         """Of the runs that have left, by their streams."""
         self.artifacts = 0
-        self._log = log
+        self._log = as_stored(log)
         self._anchors = anchors
         ids = [runs] if isinstance(runs, str) else runs
         self._only = None if ids is None else frozenset(map(stream_of, ids))

@@ -17,6 +17,7 @@ from ..events.artifacts import digest_of
 from ..events.codec import Value
 from ..events.definition import StepDefinition
 from ..events.envelope import Envelope
+from ..events.redaction import hidden_at
 from ..events.upcasters import to_event
 from .run import Run
 from .timeline import OUTCOMES, outcome_of
@@ -26,7 +27,7 @@ class Datum(msgspec.Struct, frozen=True, omit_defaults=True):
     """A recorded value.
 
     Args:
-        digest: Of its recorded text, in hex.
+        digest: Of its recorded text, in hex; for a small value that cannot be read, its place.
         size: Bytes of that text.
         artifact: It lies beside the log, not in an event.
         version: Of the event that has brought it about; 0: the run's input.
@@ -168,6 +169,9 @@ def datum(value: Value, version: int = 0, step: str | None = None) -> Datum:
     """A value by its digest."""
     if value.artifact is not None:
         return Datum(value.artifact, value.size, True, version, step)
+    place = hidden_at(value)
+    if place is not None:
+        return Datum(f"encrypted: {place}", 0, False, version, step)
     text = bytes(value.inline)
     return Datum(digest_of(text), len(text), False, version, step)
 

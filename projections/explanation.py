@@ -139,6 +139,8 @@ def _why_run(run: Run, seen: Report) -> Iterator[str]:
         case PipelineStatus.CANCELLED | PipelineStatus.CANCELLING:
             late = "its deadline has passed" if state.late else "somebody cancelled it"
             yield f"{late}; {_count(state.completed, 'step')} had completed"
+        case PipelineStatus.ERASED:
+            yield f"it had {state.ended}, and was erased: its contents cannot be read any more"
         case PipelineStatus.ROLLING_BACK:
             yield f"{_count(len(state.undo), 'step')} left to undo"
 
@@ -303,6 +305,7 @@ _WORDS: dict[type[Any], Callable[[Any, Envelope], str]] = {
     p.PipelineRollbackResumed: lambda _, e: f"{e.actor} resumed the rollback",
     p.PipelineCompleted: lambda *_: "completed",
     p.PipelineFailed: lambda event, _: f"failed{_since(event.cause)}",
+    p.PipelineErased: lambda event, e: f"{e.actor} erased it: key {event.key} is destroyed",
     s.StepQueued: lambda *_: "it waits for resources",
     s.StepStarted: _started,
     s.StepProgressed: lambda event, _: (

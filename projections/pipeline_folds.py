@@ -31,6 +31,7 @@ def _submitted(run: Run, event: p.PipelineSubmitted, at: int) -> None:
     state.warnings = event.warnings
     state.parent = event.parent
     state.queue = event.queue
+    state.encoding = event.encoding
     state.submitted_at = at
     state.steps = [
         StepState(remaining=len(before), takers=len(after))
@@ -171,6 +172,10 @@ def _give_up(run: Run, event: p.PipelineCancelled | p.PipelineRollbackStarted) -
     state.awaiting.clear()
 
 
+def _erased(run: Run, event: p.PipelineErased, at: int) -> None:
+    run.state.ended = event.ended
+
+
 PIPELINE_FOLDS: dict[type[Any], Callable[[Run, Any, int], None]] = {
     p.PipelineSubmitted: _submitted,
     p.PipelineClaimed: _claimed,
@@ -189,4 +194,5 @@ PIPELINE_FOLDS: dict[type[Any], Callable[[Run, Any, int], None]] = {
     p.PipelineCancelled: _run_cancelled,
     p.PipelineCompleted: _ended,
     p.PipelineFailed: _run_failed,
+    p.PipelineErased: _erased,
 }

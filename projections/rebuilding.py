@@ -11,6 +11,7 @@ import msgspec
 from ..events.directory import RunRow, advance, concerns, stream_of
 from ..events.envelope import Envelope, NewEvent, first_break
 from ..events.errors import LogCorrupt, PipelineError
+from ..events.sealed_store import as_stored
 from ..events.store import Store
 from ..events.upcasters import to_event
 from .catchup import from_snapshot, load_run, take_snapshot
@@ -60,8 +61,8 @@ def rebuilt(store: Store, run_id: str) -> Iterator[Rebuilt]:
         LogError: What is stored cannot be read.
     """
     stored = _stored(store, run_id)
-    events = takewhile(lambda e: e.version <= stored.version, store.read(stream_of(run_id)))
-    envelopes = list(events)
+    events = as_stored(store).read(stream_of(run_id))
+    envelopes = list(takewhile(lambda e: e.version <= stored.version, events))
     broken = first_break(envelopes)
     yield Rebuilt("chain", f"{len(envelopes):,} events", problem=broken and broken[1])
     try:

@@ -11,6 +11,7 @@ from ..events.envelope import Envelope, NewEvent, first_break
 from ..events.errors import LogCorrupt
 from ..events.memory import MemoryStore
 from ..events.pipeline import PipelineSubmitted
+from ..events.sealed_store import as_stored
 from ..events.store import Batch, Store
 from ..events.upcasters import to_event
 from .catchup import load_run
@@ -24,6 +25,7 @@ def record(store: Store, run_id: str, path: Path) -> None:
         RunNotFound: No such run.
         FileExistsError: ``path`` exists; recordings are kept as they are.
     """
+    store = as_stored(store)
     run = load_run(store, run_id, snapshots=False)
     head: dict[str, Any] = {"run": run_id, "summary": summary(run)}
     envelopes = list(store.read(run.stream))

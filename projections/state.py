@@ -90,6 +90,10 @@ class RunState(msgspec.Struct):
     late: bool = False
     """Its deadline has passed."""
     memory: float | None = None
+    encoding: str = "json"
+    """How its events are recorded; names the key of an encrypted run."""
+    ended: str | None = None
+    """How it had ended before it was erased."""
     parent: Parent | None = None
     """The step that this run is, of another one."""
     queue: str | None = None

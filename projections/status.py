@@ -47,6 +47,10 @@ class Report(msgspec.Struct, frozen=True):
     """The run that it is a step of."""
     queue: str | None = None
     """Where workers find it."""
+    encoding: str = "json"
+    """How it is recorded; names the key of an encrypted run."""
+    ended: str | None = None
+    """How it had ended before it was erased."""
 
 
 def report(run: Run, now: int, row_of: Callable[[str], RunRow | None]) -> Report:
@@ -64,6 +68,8 @@ def report(run: Run, now: int, row_of: Callable[[str], RunRow | None]) -> Report
         error=str(state.cause) if state.cause else None,
         parent=state.parent.run if state.parent else None,
         queue=state.queue,
+        encoding=state.encoding,
+        ended=state.ended,
     )
 
 

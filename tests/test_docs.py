@@ -38,7 +38,7 @@ def test_the_diagrams_are_those_of_the_law() -> None:
 
 
 def test_every_python_block_is_executed() -> None:
-    assert len(BLOCKS) == 13, "a new block needs a test"
+    assert len(BLOCKS) == 14, "a new block needs a test"
 
 
 def test_the_block_on_programs_does_what_it_says(tmp_path: Path) -> None:
@@ -135,6 +135,14 @@ def test_the_block_on_secrets_does_what_it_says(
     told = output_of(block("Secret("), tmp_path)
     assert told == "step 'fetch': ConnectionError: the server refuses ***\n"
     assert b"token-4711" not in (tmp_path / "secrets.db").read_bytes()
+
+
+def test_the_block_on_encrypted_runs_does_what_it_says(tmp_path: Path) -> None:
+    output, erased, errors = output_of(block("encrypt=True"), tmp_path).splitlines()
+    assert output == "['Dear Ada']"
+    assert erased == "('july',) erased"
+    assert errors.startswith("['the run was erased")
+    assert b"Ada" not in (tmp_path / "mail.db").read_bytes()
 
 
 def block(mark: str) -> str:

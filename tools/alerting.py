@@ -25,6 +25,7 @@ from ..events.pipeline import (
     PipelineRollbackStarted,
     PipelineSubmitted,
 )
+from ..events.sealed_store import as_stored
 from ..events.store import Store
 from ..events.subscriptions import Bookmark
 from .alert_rules import Rule, Rules
@@ -85,7 +86,7 @@ class Alerts:
     def __init__(
         self, store: Store, rules: Rules, send: Callable[[Rule, Alert], None], begin: int
     ) -> None:
-        self._store, self._rules, self._send, self._begin = store, rules, send, begin
+        self._store, self._rules, self._send, self._begin = as_stored(store), rules, send, begin
         self._looked_at = 0
         bookmark = store.subscriptions.load(rules.name)
         self._position = bookmark.position

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 @click.argument("runs", nargs=-1, metavar="[RUN]...", shell_complete=completing.runs)
 @click.option("--all", "everything", is_flag=True, help="Every run of the log.")
 @click.option("--output", metavar="FILE", help="The new file.")
+@click.option("--with-keys", is_flag=True, help="Write the keys of encrypted runs, too.")
 @click.option(
     "--otlp",
     metavar="FILE|URL",
@@ -29,6 +30,7 @@ def export_(
     runs: tuple[str, ...],
     everything: bool,
     output: str | None,
+    with_keys: bool,
     otlp: str | None,
     log: str | None,
     as_json: bool,
@@ -38,7 +40,8 @@ def export_(
 
     'import' takes it into any log, unchanged, and its digests prove that it is. The file is a zip
     of JSON; the same runs give the same bytes. What pools of resources hold does not belong to a
-    run and stays here: backup copies the whole log.
+    run and stays here: backup copies the whole log. Encrypted runs stay encrypted, and their keys
+    here, unless --with-keys says so.
 
     With --otlp, each run is a trace, and its steps and their attempts are spans of it.
 
@@ -67,13 +70,14 @@ def export_(
             _trace(store, rows, otlp, as_json)
             return
         assert output is not None
-        made = export_runs(store, rows, Path(output))
+        made = export_runs(store, rows, Path(output), with_keys=with_keys)
     if as_json:
         print_json(msgspec.structs.asdict(made))
     else:
         click.echo(
             f"{made.path}: {made.runs:,} runs, {made.events:,} events, "
-            f"{made.artifacts:,} artifacts, checked; {made.lines:,} lines of handlers"
+            f"{made.artifacts:,} artifacts{f', {made.keys:,} keys' if with_keys else ''}, checked; "
+            f"{made.lines:,} lines of handlers"
         )
 
 
@@ -96,7 +100,8 @@ def _trace(store: Store, rows: list[RunRow] | None, target: str, as_json: bool) 
 @click.option(
     "--allow-pickle",
     is_flag=True,
-    help="Take in values that are pickled: reading one runs code of whoever wrote the file.",
+    help="Take in values that are pickled, or encrypted without their key: reading a pickle runs "
+    "code of whoever wrote the file.",
 )
 @common
 def import_(file: str, allow_pickle: bool, log: str | None, as_json: bool) -> None:

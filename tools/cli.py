@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import alerts, asking, carrying, checking, keeping, knowledge, models, queueing, searching
+from . import (
+    alerts,
+    asking,
+    carrying,
+    checking,
+    erasing,
+    keeping,
+    knowledge,
+    models,
+    queueing,
+    searching,
+)
 from .audit import commands as auditing
 from .group import Commands
 from .options import common, executing, one_run, pipeline_option, pipeline_source, settings_option
@@ -55,6 +66,10 @@ def cli(context: click.Context) -> None:
     "undo what was done.",
 )  # fmt: skip
 @click.option("--priority", type=int, default=0, metavar="N", help="Recorded with the run.")
+@click.option(
+    "--encrypt", is_flag=True,
+    help="Record nothing of it in clear but names, times and states; see erase.",
+)  # fmt: skip
 @click.option("--output", metavar="FILE", help="Write the output here, as JSON if it has a form.")
 @executing
 @common
@@ -66,6 +81,7 @@ def run(
     settings: tuple[str, ...],
     on_failure: str,
     priority: int,
+    encrypt: bool,
     output: str | None,
     log: str | None,
     as_json: bool,
@@ -105,6 +121,7 @@ def run(
             run_id=run_id,
             priority=priority,
             on_failure=on_failure,
+            encrypt=encrypt,
         )
         return finish(opened_log, ended, as_json=as_json, output=output)
 
@@ -292,6 +309,7 @@ for _command in (
     *checking.COMMANDS,
     *keeping.COMMANDS,
     *carrying.COMMANDS,
+    *erasing.COMMANDS,
     *alerts.COMMANDS,
     *auditing.COMMANDS,
     *replaying.COMMANDS,

@@ -16,10 +16,14 @@ from typing import Literal
 import msgspec
 
 from ..engine.configuration import PipelineConfig
+from ..engine.encrypting import is_readable
 from ..engine.model import PipelineStep
+from ..engine.requests import beginning_of
 from ..engine.steps import registry
 from ..events.envelope import first_break
 from ..events.errors import ConfigurationError, HandlerNotFound, PipelineError
+from ..events.machines import PipelineStatus
+from ..events.sealed_store import as_stored, keys_of
 from ..events.sqlite_file import NETWORK, file_system
 from ..events.store import Store
 from .finding import opened, place_of, unowned
@@ -202,6 +206,8 @@ def _log(log: str | None, place: Path) -> Iterator[Check]:
             yield Check("log", "ok", f"{store.location} opens for writing")
             for name, look in (("integrity", _integrity), ("digests", _digests), ("runs", _lost)):
                 yield _guarded(name, look, store)
+            if Path(keys_of(store).place).is_dir():
+                yield _guarded("keys", _keys, store)
     except PipelineError as error:
         yield Check("log", "fail", f"{place} cannot be used", str(error))
 
@@ -230,10 +236,25 @@ def _integrity(store: Store) -> Check:
     return Check("integrity", "ok", "the database is whole")
 
 
+def _keys(store: Store) -> Check:
+    """Of encrypted runs: for nobody else to read, and gone where the run was erased."""
+    folder = Path(keys_of(store).place)
+    files = list(folder.glob("*.key"))
+    for path in (folder, *files):
+        if path.stat().st_mode & 0o077:
+            return Check("keys", "warn", f"other users can use {path}", f"chmod -R go= {folder}")
+    for row in store.runs(statuses=[PipelineStatus.ERASED]):
+        if is_readable(store, beginning_of(store, row.stream).encoding):
+            found = f"run {row.run_id} was erased, and its key is still in {folder}"
+            again = command("erase", row.run_id, log=store.location)
+            return Check("keys", "fail", found, f"erase it again: {again}")
+    return Check("keys", "ok", f"{len(files)} of encrypted runs, in {folder}")
+
+
 def _digests(store: Store) -> Check:
     rows, faults = store.runs(limit=CHECKED), []
     for row in rows:
-        fault = first_break(islice(store.read(row.stream), EVENTS))
+        fault = first_break(islice(as_stored(store).read(row.stream), EVENTS))
         if fault is not None:
             faults.append(f"run {row.run_id}: {fault[1]}")
     if faults:

@@ -21,8 +21,9 @@ from ..engine.result import PipelineFuture
 from ..engine.steps import registry
 from ..events.codec import encode
 from ..events.directory import RunRow
-from ..events.errors import HandlerNotFound
+from ..events.errors import HandlerNotFound, MissingKey
 from ..events.machines import PipelineStatus, StepStatus
+from ..events.sealed_store import artifacts_of_run, require_key
 from ..events.store import Member, Store
 from ..projections.catchup import load_run
 from ..projections.run import Run
@@ -152,7 +153,7 @@ def take_over(
         for row in rows:
             try:
                 futures.append(_take_over(engine, log.store, row, pipeline))
-            except BadInput as error:
+            except (BadInput, MissingKey) as error:
                 faults.append(str(error))
         taken = {future.run_id for future in futures}
         ended = attend(
@@ -206,11 +207,14 @@ def handlers_for(
 
     Raises:
         BadInput: A step could not be executed here; nothing has been touched.
+        MissingKey: Nor could the run, which is encrypted.
     """
+    run = load_run(store, row.run_id)
+    require_key(store, run.run_id, run.state.encoding)
     pipeline = pipeline or original(store, row)
     steps = pipeline.steps if pipeline else []
     handlers = {step.name: given for step in steps if any(given := given_by(step))}
-    _check_handlers(load_run(store, row.run_id), handlers, strict=strict)
+    _check_handlers(run, handlers, strict=strict)
     return handlers
 
 
@@ -292,7 +296,7 @@ def send_signal(log: Log, row: RunRow, name: str, value: str | None) -> RunRow:
     """Send a signal, with the value of a JSON text. Raises Refused or BadInput."""
     if not name or not name.isprintable():
         raise BadInput(f"the name of a signal must be printable text, not {clean(repr(name))}")
-    recorded = encode(parse_data(value, "VALUE"), log.store.artifacts)
+    recorded = encode(parse_data(value, "VALUE"), artifacts_of_run(log.store, row.stream))
     command = Signal(name, recorded)
     check_admitted(log.store, row, command)
     return _sent(log, row, command, list(PipelineStatus))

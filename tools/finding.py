@@ -12,9 +12,11 @@ from typing import NamedTuple
 from ..engine.logs import DEFAULT_LOG, open_log
 from ..events.directory import RunRow
 from ..events.errors import AmbiguousRun, ArchivedRun, RunNotFound, nearest
+from ..events.keys import MemoryKeys
 from ..events.machines import PipelineStatus
 from ..events.memory import MemoryStore
 from ..events.retention import not_here
+from ..events.sealed_store import sealing
 from ..events.store import Durability, Member, Store
 from .terminal import BadInput
 
@@ -49,7 +51,7 @@ def opened(
     if name == ":memory:":
         if not create:
             raise BadInput("a log in memory ends with its process; name a file with --log")
-        memory = MemoryStore()
+        memory = sealing(MemoryStore(), MemoryKeys)
         yield Log(memory, memory)
         return
     path = _path(name)

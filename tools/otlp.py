@@ -23,6 +23,7 @@ from ..engine.steps.errors import MissingExtra
 from ..events import pipeline as p
 from ..events import step as s
 from ..events.directory import RunRow
+from ..events.sealed_store import as_stored
 from ..events.store import Store
 from ..events.upcasters import to_event
 from ..events.values import ErrorInfo
@@ -54,7 +55,8 @@ def send(store: Store, rows: Iterable[RunRow], target: str) -> int:
         import opentelemetry.sdk.trace  # noqa: F401
     except ImportError:
         raise MissingExtra("OpenTelemetry", "otel") from None
-    spans = (span for row in rows for span in spans_of(store, row))
+    stored = as_stored(store)  # traces are kept elsewhere: no contents of encrypted runs
+    spans = (span for row in rows for span in spans_of(stored, row))
     batches = iter(lambda: list(islice(spans, _BATCH)), [])
     if urlsplit(target).scheme in ("http", "https"):
         return _post(batches, target)

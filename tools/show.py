@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from ..engine.encrypting import is_readable
 from ..engine.result import ExecutionResult
 from ..engine.steps.corpus import KINDS, Corpus
 from ..engine.steps.knowledge.graph import KnowledgeGraph
@@ -18,10 +19,14 @@ from ..events.directory import RunRow
 from ..events.envelope import Envelope
 from ..events.errors import PipelineError
 from ..events.machines import PipelineStatus, StepStatus
+from ..events.plain_reader import ENCRYPTED
+from ..events.redaction import HIDDEN_TEXT
+from ..events.sealing import visible
 from ..events.store import Member, Store
 from ..projections.catchup import load_run
 from ..projections.progress import Progress, progress
 from ..projections.status import Report, StepReport, report
+from .erasing import encryption
 from .finding import holder
 from .follow import LARGE, durations_before
 from .live import text_bar
@@ -62,7 +67,7 @@ _URGENCY = (
     StepStatus.WAITING,
 )
 
-_FOR_GOOD = (PipelineStatus.CANCELLED, PipelineStatus.ROLLED_BACK)
+_FOR_GOOD = (PipelineStatus.CANCELLED, PipelineStatus.ROLLED_BACK, PipelineStatus.ERASED)
 """Ends after which nothing can go on."""
 
 
@@ -112,9 +117,11 @@ def show_status(store: Store, row: RunRow, *, everything: bool, as_json: bool) -
     expected = durations_before(store, run) if len(told.steps) <= LARGE else None
     told = msgspec.structs.replace(told, progress=progress(run, now, expected))
     if as_json:
-        print_json({**msgspec.to_builtins(told), "executed_by": _member_json(member)})
+        plain = {**msgspec.to_builtins(told), "readable": is_readable(store, told.encoding)}
+        print_json({**plain, "executed_by": _member_json(member)})
         return
     show_report(told, everything, _where(store, row, told, member))
+    print(encryption(store, told), end="")
     if told.status in (PipelineStatus.PAUSED, PipelineStatus.STOPPED, PipelineStatus.FAILED):
         print(f"go on with: {command('resume', _to_resume(told), log=store.location)}")
 
@@ -210,7 +217,7 @@ def show_event(envelope: Envelope, width: int | None, as_json: bool) -> None:
     if as_json:
         print_json(event_json(envelope))
         return
-    payload = msgspec.json.decode(envelope.payload)
+    payload = visible(envelope)
     wide = width is None or width >= 120
     at = moment(envelope.at)[0 if wide else 11 :] + f".{envelope.at // 10**6 % 1000:03d}"
     step = clean(str(payload.pop("step", "")))
@@ -245,6 +252,7 @@ _EVENT_COLOURS = {
     "StepCompensationFailed": "red",
     "StepCompensationRetryScheduled": "yellow",
     "PipelineCompleted": "green",
+    "PipelineErased": "red",
 }
 
 
@@ -260,6 +268,8 @@ def _short(payload: dict[str, Any]) -> str:
             value = f"<{value.get('size', 0):,} bytes>"
         elif isinstance(value, dict) and set(value) == {"inline"}:
             value = value["inline"]
+        if isinstance(value, dict) and value.get("!") == ENCRYPTED:
+            value = HIDDEN_TEXT
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         parts.append(f"{key}={text if len(text) <= 60 else text[:59] + '…'}")
     return " ".join(parts)

@@ -34,6 +34,7 @@ COLOURS = {
     "stopped": "yellow",
     "cancelling": "red",
     "cancelled": "red",
+    "erased": "red",
     "failed": "red",
     "lost": "red",
 }

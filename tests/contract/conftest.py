@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from semantica.pipeline.events.keys import MemoryKeys
 from semantica.pipeline.events.memory import MemoryStore
+from semantica.pipeline.events.sealed_store import sealing
 from semantica.pipeline.events.sqlite import SqliteStore
 from semantica.pipeline.events.store import Store
 
 STORES: dict[str, Callable[[Path], Store]] = {
     "memory": lambda folder: MemoryStore(),
+    "encrypting": lambda folder: sealing(MemoryStore(), MemoryKeys),
     "sqlite": lambda folder: SqliteStore(folder / "pipeline.db", durability="off"),
 }
 

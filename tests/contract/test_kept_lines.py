@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from semantica.pipeline.events.errors import AppendRefused, LogError
 from semantica.pipeline.events.lines import LEVELS, LogLine, Wanted, payload_of, said
+from semantica.pipeline.events.sealed_store import as_stored
 from semantica.pipeline.events.store import Store
 
 
@@ -163,7 +164,7 @@ def test_every_store_finds_the_lines_that_are_wanted(
 def test_a_line_that_cannot_be_read_says_so(store: Store) -> None:
     store.append([opening("r")])
     broken = [msgspec.structs.replace(line(), encoding="key-7"), replace(line(), payload=b"{")]
-    store.append([], lines=broken)
+    as_stored(store).append([], lines=broken)
     sealed, damaged = store.lines.read("r")
     with pytest.raises(LogError, match="has the encoding 'key-7', which this version does not"):
         said(sealed)

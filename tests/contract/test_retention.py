@@ -13,6 +13,7 @@ from semantica.pipeline.events import pipeline as p
 from semantica.pipeline.events.envelope import Envelope
 from semantica.pipeline.events.errors import AppendRefused, LogCorrupt
 from semantica.pipeline.events.retention import retire, stubs, sweep
+from semantica.pipeline.events.sealed_store import as_stored
 from semantica.pipeline.events.store import Batch, Snapshot, Store
 from semantica.pipeline.events.stub import ARCHIVE, RunArchived
 from semantica.pipeline.events.upcasters import to_event, to_new
@@ -99,12 +100,12 @@ def test_a_run_of_which_the_chain_is_broken_stays(
     finished(store, "r")
     row = store.run("r")
     assert row is not None
-    read = store.read
+    read = as_stored(store).read
 
     def changed(stream: str, after: int = 0):  # type: ignore[no-untyped-def]
         return (replace(e, actor="mallory") if e.version == 4 else e for e in read(stream, after))
 
-    monkeypatch.setattr(store, "read", changed)
+    monkeypatch.setattr(as_stored(store), "read", changed)
     with pytest.raises(LogCorrupt, match="run/r was not archived: the digest of version 4"):
         retire(store, row, None, actor="me", at=1)
     assert store.run("r") == row and store.archived("r") is None
@@ -190,7 +191,7 @@ def test_what_an_event_names_while_it_is_swept_stays(
 ) -> None:
     """The references are looked up again when nobody else can append."""
     digest = store.artifacts.put(b"x" * 5000)
-    locked = store.locked
+    locked = as_stored(store).locked
 
     def late():  # type: ignore[no-untyped-def]
         event = to_new(p.SignalReceived("x", completed("a").output))
@@ -198,7 +199,7 @@ def test_what_an_event_names_while_it_is_swept_stays(
         store.append([Batch("pool/p", 0, 1, "me", 1, [type(event)(event.type, 1, text)])])
         return locked()
 
-    monkeypatch.setattr(store, "locked", late)
+    monkeypatch.setattr(as_stored(store), "locked", late)
     assert sweep(store, time.time_ns() + LATER) == (0, 0)
     assert store.artifacts.get(digest)
 

@@ -20,6 +20,7 @@ from semantica.pipeline import (
     RunNotFound,
 )
 from semantica.pipeline.engine.retention import archive_faults
+from semantica.pipeline.events.sealed_store import as_stored
 from semantica.pipeline.events.sqlite import SqliteStore
 from semantica.pipeline.events.verify import Verification
 from semantica.pipeline.testing import SimulatedEngine
@@ -165,7 +166,7 @@ def test_a_run_that_is_being_resumed_stays_or_goes_as_a_whole(
 
     engine.execute_pipeline(pipeline(last=once), 1, run_id="failed")
     fails.append(False)
-    store = engine._open().store
+    store = as_stored(engine._open().store)
     retire = store.retire
 
     def late(*args: object) -> object:
@@ -221,7 +222,7 @@ def test_stubs_prove_the_archive(engine: ExecutionEngine, tmp_path: Path) -> Non
 
 def test_damage_and_bad_places_lose_nothing(engine: ExecutionEngine, tmp_path: Path) -> None:
     engine.execute_pipeline(pipeline(), 1, run_id="old")
-    store = engine._open().store
+    store = as_stored(engine._open().store)
     assert isinstance(store, SqliteStore)
     with pytest.raises(LogError, match="is the log itself"):
         engine.archive(older_than=0, to=store.path)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "projections")]
@@ -14,15 +15,22 @@ from contract.runs import SECOND, claim, completed, define, started  # noqa: E40
 from msgspec.structs import replace  # noqa: E402
 from story import ERROR, Story  # noqa: E402
 
+from semantica.pipeline.engine.encrypting import erase  # noqa: E402
 from semantica.pipeline.events import pipeline as p  # noqa: E402
 from semantica.pipeline.events import step as s  # noqa: E402
 from semantica.pipeline.events.codec import NONE  # noqa: E402
 from semantica.pipeline.events.definition import RetryPolicy  # noqa: E402
-from semantica.pipeline.events.envelope import Envelope  # noqa: E402
+from semantica.pipeline.events.envelope import Envelope, encoding_of  # noqa: E402
+from semantica.pipeline.events.keys import MemoryKeys  # noqa: E402
+from semantica.pipeline.events.memory import MemoryStore  # noqa: E402
+from semantica.pipeline.events.sealed_store import sealing  # noqa: E402
+from semantica.pipeline.events.store import Batch  # noqa: E402
+from semantica.pipeline.events.upcasters import to_event, to_new  # noqa: E402
+from semantica.pipeline.projections.catchup import load_run  # noqa: E402
 from semantica.pipeline.projections.run import Run  # noqa: E402
 
 
-def tell() -> list[tuple[Story, str]]:
+def tell() -> list[tuple[Story | Erased, str]]:
     """The runs to record: together they have every event of the law."""
     steps = {"load": [], "clean": ["load"], "join": ["load", "clean"], "side": []}
     options = {"side": {"priority": 3, "at_most_once": True, "timeout": 9.0}}
@@ -70,6 +78,7 @@ def tell() -> list[tuple[Story, str]]:
     fallback.tell(p.PipelineCompleted((fallback.run.step("all").version,), 99.0))
     return [
         (queued(), "queued"),
+        (erased(), "erased"),
         (suspended(), "suspended"),
         (nested(), "nested"),
         (within(), "within"),
@@ -142,6 +151,38 @@ def suspended() -> Story:
     )
     sinks = tuple(story.run.step(name).version for name in ("sleeps", "hears", "patient"))
     return story.tell(p.PipelineCompleted(sinks, 99.0), epoch=2)
+
+
+class Erased(NamedTuple):
+    """A run whose contents nobody can read any more."""
+
+    store: MemoryStore
+    run: Run
+
+
+def erased() -> Erased:
+    """A run that was encrypted: what it said, under names of its own, and its key, are gone."""
+    story = Story({"a": [], "b": ["a"], "c": []}, on_failure="continue").claim()
+    story.start("a").tell(s.StepProgressed("a", 1, 0.5, 1, "half of what nobody may know"))
+    story.tell(s.StepCheckpointed("a", 1, "so far", completed("a").output)).complete("a")
+    story.start("c").tell(s.StepSuspended("c", 1, "1: wait_for yes", 0.5, None, "yes"))
+    story.tell(p.SignalReceived("yes", completed("a").output))
+    story.tell(s.StepWoken("c", "1: wait_for yes", "yes", completed("a").output)).start("c")
+    story.tell(s.StepItemCompleted("c", 2, "1/x", completed("a").output))
+    story.complete("c").start("b").after(1).fail("b").tell(p.PipelineFailed("b", ERROR))
+    kept, keys = MemoryStore(), MemoryKeys()
+    encoding = encoding_of(keys.create("r").id)
+    sealed = sealing(kept, lambda: keys)
+    for e in story.store.read("run/r"):
+        event = to_event(e)
+        if isinstance(event, p.PipelineSubmitted):
+            event = replace(event, encoding=encoding)
+        batch = Batch(e.stream, e.version - 1, e.epoch, e.actor, e.at, [to_new(event, encoding)])
+        assert sealed.append([batch]) == [None]
+    row = kept.run("r")
+    assert row is not None
+    erase(sealed, row, actor="auditor/1", now=e.at + 60 * SECOND)
+    return Erased(kept, load_run(kept, "r"))
 
 
 INNER = define({"x": [], "y": ["x"]}, name="inner", x={"compensate": "m:undo"})

@@ -21,6 +21,7 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
+from properties.closed import folds_the_same
 from properties.history import History
 from properties.shell import COMPLETED, RUN, Shell, copy_of, is_done
 
@@ -378,6 +379,7 @@ class Core(RuleBasedStateMachine):
             assert moves < 200, f"stuck in {self.shell.status}"
         self.the_history_keeps_every_promise()
         assert first_break(self.shell.store.read(f"run/{RUN}")) is None
+        folds_the_same(self.run.graph.definition, self.shell.store.read(f"run/{RUN}"))
 
     def move_on(self) -> None:
         shell = self.shell

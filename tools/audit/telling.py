@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 
 from ...events.definition import StepDefinition
+from ...events.envelope import CLEAR
+from ...events.redaction import HIDDEN_TEXT
 from ...projections.account import Account, Act, Datum, StepAccount, Tried, lineage
 from ..terminal import counted, seconds
 from .document import Block, Cell, Code, Facts, Heading, Paragraph, Table
@@ -83,7 +85,7 @@ def account_blocks(told: Account) -> Iterator[Block]:
 def _facts(told: Account) -> Iterator[tuple[str, Cell]]:
     submitted, first = told.submitted, told.acts[0]
     yield "pipeline", told.name
-    yield "definition", Code(submitted.identity)
+    yield "definition", Code(submitted.identity or HIDDEN_TEXT)
     yield "status", f"{told.status}, after {counted(told.version, 'event')}"
     yield "asked for", f"{when(first.at)} by {first.actor}"
     yield "last event", when(told.at)
@@ -91,6 +93,8 @@ def _facts(told: Account) -> Iterator[tuple[str, Cell]]:
     yield "input", Code(f"{told.data.digest} ({told.data.size:,} bytes)")
     if told.cause:
         yield "error", told.cause
+    if submitted.encoding != CLEAR:
+        yield "encrypted", Code(submitted.encoding)
     if submitted.origin is not None:
         yield "came from", f"{submitted.origin.target}, in folder {submitted.origin.folder}"
     if submitted.forked_from:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from ...engine.encrypting import is_readable
 from ...events.store import Store
 from ...projections.difference import Change, Difference, StepDifference, difference
 from ..show import event_json
@@ -20,7 +21,12 @@ MANY = 50
 def diff(store: Store, one: str, other: str, *, as_json: bool) -> int:
     """Compare two runs, or moments; returns the exit status, 1 if more than durations differs."""
     a, b = moment_of(store, one), moment_of(store, other)
-    found = difference(a.account(store), b.account(store))
+    accounts = a.account(store), b.account(store)
+    found = difference(*accounts)
+    closed = [
+        one for one, told in zip("ab", accounts, strict=True)
+        if not is_readable(store, told.submitted.encoding)
+    ]  # fmt: skip
     between = _between(store, a, b)
     if as_json:
         plain = msgspec.to_builtins(found, enc_hook=str)
@@ -28,10 +34,12 @@ def diff(store: Store, one: str, other: str, *, as_json: bool) -> int:
         steps = [step for step in plain["steps"] if step["changes"]]
         durations = {step.step: step.seconds for step in found.steps}
         told = {**plain, "steps": steps, "durations": durations, "between": between}
-        print_json({**sides, "same": found.same, **told})
+        print_json({**sides, "same": found.same, "unreadable": closed, **told})
         return int(not found.same)
     print(f"a  {_named(a)}")
     print(f"b  {_named(b)}")
+    if closed:
+        print(f"not compared: what is encrypted of {' and '.join(closed)}, since no key is here")
     _show(found, between, same_run=a.row.run_id == b.row.run_id)
     return int(not found.same)
 

@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Any
 
-import msgspec
-
 from ...events.codec import Value, text_of
 from ...events.directory import RunRow
 from ...events.envelope import Envelope
 from ...events.errors import PipelineError
 from ...events.lines import LogLine, said
 from ...events.machines import StepStatus
+from ...events.redaction import hidden_at
+from ...events.sealing import visible
 from ...events.store import Store
 from ...projections.metrics import metrics
 from ...projections.progress import progress
@@ -82,6 +82,7 @@ def state_of(
         "epoch": state.epoch,
         "owner": state.owner,
         "parent": told.parent,
+        "encoding": told.encoding,
         "error": told.error,
         "traceback": state.cause.traceback if state.cause else None,
         "on_failure": state.on_failure,
@@ -162,7 +163,7 @@ def bar_of(place: int, attempt: Attempt, index: int, grants: Mapping[str, float]
 
 def event_of(envelope: Envelope, store: Store) -> Document:
     """A recorded event; large values by the beginning of their text."""
-    payload = msgspec.json.decode(envelope.payload) if envelope.encoding == "json" else {}
+    payload = visible(envelope)
     return {
         "version": envelope.version,
         "at": ms(envelope.at),
@@ -197,6 +198,8 @@ def preview(value: Value | None, store: Store) -> Document | None:
     """A value by its size and the beginning of its JSON text; it is not made into an object."""
     if value is None:
         return None
+    if hidden_at(value) is not None:
+        return {"size": 0, "artifact": None, "error": "it is encrypted, and its key is not here"}
     size = value.size if value.artifact else len(value.inline)
     told: Document = {"size": size, "artifact": value.artifact}
     if size > LARGEST:

@@ -45,6 +45,7 @@ MARKED = {
     "PipelineCancelled": "cancelled",
     "PipelineRolledBack": "compensated",
     "PipelineCompleted": "completed",
+    "PipelineErased": "cancelled",
     "SignalReceived": "suspended",
 }
 """Types of events that a slider marks, with the state whose colour they have."""

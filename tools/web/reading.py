@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from ...engine.encrypting import is_readable
+from ...engine.requests import beginning_of
 from ...events.directory import RunRow
 from ...events.lines import Wanted
 from ...events.machines import PipelineStatus
@@ -126,7 +128,7 @@ class Reading:
     @contextmanager
     def _follower(self, run_id: str) -> Iterator[Follower]:
         """A run's newest state, until the end of the block."""
-        followed = self._followers.get_or(run_id, Followed)
+        followed = self._followers.get_or(self._known_as(run_id), Followed)
         with followed.lock:  # not that of all runs: to fold a large one takes a while
             if followed.follower is None:
                 followed.follower = Follower(self.store, run_id)
@@ -135,9 +137,17 @@ class Reading:
     def past(self, run_id: str) -> Past:
         """A run's history, up to now."""
         self.row(run_id)
-        past = self._pasts.get_or(run_id, lambda: Past(self.store, run_id))
+        past = self._pasts.get_or(self._known_as(run_id), lambda: Past(self.store, run_id))
         past.catch_up()
         return past
+
+    def _known_as(self, run_id: str) -> str:
+        """By what it is kept; what is in memory of a run that was erased since is not shown."""
+        row = self.store.run(run_id)
+        if row is None or row.status is not PipelineStatus.ERASED:
+            return run_id
+        readable = is_readable(self.store, beginning_of(self.store, row.stream).encoding)
+        return f"{run_id}, erased, {readable}"
 
     # -- a run -------------------------------------------------------------------------------
 

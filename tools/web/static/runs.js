@@ -146,7 +146,7 @@ function share(line) {
     const [done, total, failed] = line.done;
     return { completed: done, failed, pending: total - done - failed };
   }
-  const whole = { completed: "completed", failed: "failed", cancelled: "cancelled", rolled_back: "compensated", rollback_failed: "compensation_failed" }[line.status];
+  const whole = { completed: "completed", failed: "failed", cancelled: "cancelled", rolled_back: "compensated", rollback_failed: "compensation_failed", erased: "cancelled" }[line.status];
   return whole ? { [whole]: 1 } : { pending: 1 };
 }
 

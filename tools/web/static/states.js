@@ -6,7 +6,7 @@ export const SIGNS = {
   pending: "○", waiting: "◔", running: "▸", suspended: "◆", retrying: "↻", completed: "✓", failed: "✕",
   skipped: "⤼", cancelled: "⊘", compensating: "↶", compensated: "↺", compensation_failed: "✕",
   pausing: "‖", paused: "‖", stopping: "■", stopped: "■", cancelling: "⊘", rolling_back: "↶",
-  rolled_back: "↺", rollback_failed: "✕", lost: "!",
+  rolled_back: "↺", rollback_failed: "✕", erased: "▨", lost: "!",
 };
 const WORDS = {
   pending: "waiting", waiting: "queued", compensating: "undoing", compensated: "undone",
