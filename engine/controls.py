@@ -2,50 +2,40 @@
 
 from __future__ import annotations
 
-import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from datetime import datetime
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 from msgspec.structs import replace
 
 from ..events.arguments import fault, flag, whole
 from ..events.codec import encode
 from ..events.errors import AppendRefused, EngineClosed
-from ..events.machines import PipelineStatus
 from ..events.pipeline import Origin
-from ..events.retention import Vacuumed
 from ..events.sealed_store import artifacts_of_run, require_key
-from ..events.stub import RunArchived
 from ..projections.catchup import load_run
 from ..projections.progress import Progress
 from . import queued
 from .core import commands as c
+from .keeping import Keeping
 from .live import Owner, Waiter
 from .logger import logger
 from .loop import Loop
 from .mailbox import Message
 from .model import Given, Pipeline, handlers_of
 from .notify import Notifier
-from .options import Options, checked_origin, deadline_at
-from .queries import Queries
+from .options import OnFailure, Options, checked_origin, deadline_at
 from .requests import Submission, beginning_of
 from .result import PipelineFuture
 from .submission import actor
 
-if TYPE_CHECKING:
-    from .encrypting import Erased
-    from .importing import Imported
-
 ProgressCallback = Callable[[Progress], Any]
-OnFailure = Literal["stop", "continue", "rollback"]
 
 
-class Controls(Queries):
+class Controls(Keeping):
     """Commands that an engine gives to runs, its own and those of others."""
 
     _owner: Owner
@@ -117,7 +107,8 @@ class Controls(Queries):
             pipeline: Its handlers must be found by name, or in ``origin``.
             queue: The queue, which needs no making.
             priority: Among the runs of a queue, higher ones go first.
-            data, run_id, on_failure, deadline, origin, encrypt: As for :meth:`execute_pipeline`.
+            data, run_id, on_failure, deadline, origin, encrypt: As for :meth:`execute_pipeline`;
+                workers that do not have the key of an encrypted run leave it to others.
 
         Returns:
             The run's id.
@@ -222,106 +213,6 @@ class Controls(Queries):
         event = replace(submission.event, data=run.state.data, forked_from=run.run_id)
         submission = replace(submission, event=event, reused=forked.reused)
         return self._submit(submission, progress_callback)
-
-    def archive(
-        self,
-        *,
-        older_than: float,
-        to: str | os.PathLike[str] | None,
-        name: str | None = None,
-        statuses: Iterable[PipelineStatus | str] | None = None,
-        dry_run: bool = False,
-    ) -> list[RunArchived]:
-        """Move finished runs to another log, and leave a stub of each, with the digest of its
-        history. Of those runs nothing can be resumed, forked or taken from the cache here any more;
-        their ids are not given again.
-
-        Args:
-            older_than: Seconds since they ended, at least.
-            to: That log, created if need be; None: they are discarded.
-            name: Only runs of this pipeline.
-            statuses: Only runs that ended like this; None: all that ended, failed ones too.
-            dry_run: Change nothing; only say which they are.
-
-        Returns:
-            The stubs, oldest run first. Killed on the way, do it again.
-
-        Raises:
-            LogCorrupt: A run is damaged; it stays, and those before it are archived.
-            LogError: The other log cannot be used.
-            TypeError, ValueError: An argument.
-        """
-        from . import retention
-
-        self._catch_up()
-        shared = self._open()
-        return retention.archive(
-            shared.store,
-            older_than=older_than,
-            to=to,
-            name=name,
-            statuses=statuses,
-            dry_run=dry_run,
-            actor=actor(),
-            now=shared.loop.clock.now(),
-        )
-
-    def import_runs(self, path: str | os.PathLike[str], *, allow_pickle: bool = False) -> Imported:
-        """Take in the runs of a file that :meth:`export_runs` wrote, unchanged: with the same
-        versions and digests. All of it is checked first, and each run appears whole or not at all.
-        Doing it again changes nothing; killed on the way, do it again.
-
-        An unfinished run can then be recovered in this log too, where it executes a second time.
-
-        Args:
-            path: The file.
-            allow_pickle: Take values in that are pickled, or encrypted without their key. Reading
-                a pickle runs code of whoever wrote the file.
-
-        Raises:
-            LogCorrupt: The file is damaged; nothing was changed.
-            LogError: It cannot be read, it has a pickle, or the log has another history of one of
-                the runs; nothing was changed.
-        """
-        from .importing import import_runs
-
-        self._catch_up()
-        shared = self._open()
-        now = shared.loop.clock.now()
-        return import_runs(shared.store, Path(path), allow_pickle=allow_pickle, now=now)
-
-    def vacuum(self, *, grace: float = 24 * 3600.0, dry_run: bool = False) -> Vacuumed:
-        """Remove artifacts that nothing names any more, and give the file's free space back.
-
-        Engines may work on the log; they cannot record anything while its file is written anew.
-
-        Args:
-            grace: Seconds that an artifact stays at least since it was put, or since a run that
-                named it has left.
-            dry_run: Change nothing; say what artifacts there are to remove.
-
-        Raises:
-            LogCorrupt: An artifact is damaged, so that what it names is unknown; none is removed.
-            LogUnavailable: No space for a second copy of the file, or somebody else locks it.
-        """
-        from . import retention
-
-        self._catch_up()
-        return retention.vacuum(self._open().store, grace=grace, dry_run=dry_run)
-
-    def erase(self, pipeline_id: str, *, dry_run: bool = False) -> Erased:
-        """Destroy the key of an encrypted run: its contents, and those of the runs within it and
-        of its forks, are lost in every copy of the log. Their events stay; who did it is one.
-
-        ``dry_run``: change nothing; only say which runs these are. Killed on the way, do it again.
-
-        Raises:
-            RunNotFound, LogError: There is none, it is not encrypted, has no key, or goes on.
-        """
-        from .encrypting import erase
-
-        row, now = self.find(pipeline_id), self._open().loop.clock.now()
-        return erase(self._open().store, row, actor=actor(), now=now, dry_run=dry_run)
 
     def signal(self, pipeline_id: str, name: str, payload: Any = None) -> bool:
         """Hand ``payload`` to a step that waits for this signal, now or later in the run.

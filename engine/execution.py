@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from datetime import datetime
 from functools import partial
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..events.arguments import flag, number, whole
 from ..events.envelope import CLEAR
@@ -21,7 +21,7 @@ from . import process, queued
 from .backends.workers import Workers
 from .clock import Clock
 from .configuration import PipelineConfig
-from .controls import Controls, OnFailure, ProgressCallback
+from .controls import Controls, ProgressCallback
 from .encrypting import encoding_for
 from .failure import FailureHandler
 from .findings import Finding
@@ -29,7 +29,14 @@ from .live import Owner
 from .logger import logger
 from .logs import SharedLoop, open_log, retire
 from .model import Pipeline, define, handlers_of, steps_within
-from .options import checked_origin, checked_scheduler, deadline_at, resolve
+from .options import (
+    OnFailure,
+    checked_on_failure,
+    checked_origin,
+    checked_scheduler,
+    deadline_at,
+    resolve,
+)
 from .ownership import ACTIVE
 from .requests import Submission, Unfinished
 from .result import ExecutionResult, PipelineFuture
@@ -256,9 +263,6 @@ class ExecutionEngine(Controls):
         encoding: str = CLEAR,
         **fields: Any,
     ) -> Submission:
-        if on_failure not in get_args(OnFailure):
-            listing = "'stop', 'continue' or 'rollback'"
-            raise ValueError(f"on_failure must be {listing}, not {on_failure!r}")
         warnings = self._validate(pipeline)
         if fields.get("queue") is not None and fields["origin"] is None:
             queued.refuse_lost(pipeline.name, warnings)
@@ -273,7 +277,7 @@ class ExecutionEngine(Controls):
             data,
             artifacts_under(store, encoding),
             engine=self.id,
-            on_failure=on_failure,
+            on_failure=checked_on_failure(on_failure),
             retry=self.retry,
             answers=answers,
             allow_pickle=self.allow_pickle,
@@ -310,7 +314,10 @@ class ExecutionEngine(Controls):
             recorded.result()
 
     def _validate(self, pipeline: Pipeline) -> list[Finding]:
-        from .validator import PipelineValidator  # what only asks for a status does not need it
+        from .validator import (  # what only asks for a status does not need it
+            PipelineValidator,
+            mention_idle_steps,
+        )
 
         result = PipelineValidator().validate_pipeline(
             pipeline, strict=self.strict, executor=self._owner.executor
@@ -322,14 +329,7 @@ class ExecutionEngine(Controls):
             errors = list(unsatisfiable(pipeline, self.resource_scheduler))
         if errors:
             raise PipelineValidationError(pipeline.name, errors)
-        without = [one.step for one in result.warnings if one.code == "no_handler"]
-        if without:
-            shown = ", ".join(map(str, without[:10])) + ", ..." * (len(without) > 10)
-            logger().warning(
-                "steps without a handler pass their input through",
-                pipeline=pipeline.name,
-                steps=shown,
-            )
+        mention_idle_steps(pipeline, result.warnings)
         return list(result.warnings)
 
     @property

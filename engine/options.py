@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 import msgspec
 from msgspec.structs import replace
@@ -19,6 +19,8 @@ from .model import EXECUTORS
 if TYPE_CHECKING:
     from .parallelism import ParallelismManager
     from .resources import ResourceScheduler
+
+OnFailure = Literal["stop", "continue", "rollback"]
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -102,6 +104,14 @@ def checked_scheduler(scheduler: ResourceScheduler | None) -> ResourceScheduler 
 
         instance("resource_scheduler", scheduler, ResourceScheduler, "a ResourceScheduler")
     return scheduler
+
+
+def checked_on_failure(on_failure: str) -> str:
+    """What a run does when a step has failed for good. Raises ValueError."""
+    if on_failure not in get_args(OnFailure):
+        listing = "'stop', 'continue' or 'rollback'"
+        raise fault(ValueError, "on_failure", listing, on_failure)
+    return on_failure
 
 
 def checked_origin(origin: Origin | None) -> Origin | None:

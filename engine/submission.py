@@ -64,8 +64,8 @@ def submitted(
         allow_pickle=allow_pickle,
         origin=origin,
         warnings=tuple(map(str, warnings[:MAX_WARNINGS])),
-        encoding=encoding,
         queue=queue,
+        encoding=encoding,
     )
 
 

@@ -6,6 +6,7 @@ The time is linear in the size of the pipeline, whatever its graph looks like.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,9 @@ from .conditions import conditions
 from .core import graph as graphs
 from .depth import bottomless, nested_in, nesting
 from .error_names import retried
-from .findings import Findings, ValidationResult
+from .findings import SHOWN, Finding, Findings, ValidationResult
 from .handlers import Handlers, Known
+from .logger import logger
 from .model import EXECUTORS, Pipeline, PipelineStep
 from .recordable import unrecordable
 from .shape import Shape, connections, dependencies
@@ -166,6 +168,17 @@ class PipelineValidator:
         from .estimate import estimate  # few ask for it
 
         return estimate(pipeline, shape.graph, handlers, log=self._log, workers=self._workers)
+
+
+def mention_idle_steps(pipeline: Pipeline, warnings: Iterable[Finding]) -> None:
+    """Steps that do nothing are worth a line in the log."""
+    without = [str(one.step) for one in warnings if one.code == "no_handler"]
+    if without:
+        logger().warning(
+            "steps without a handler pass their input through",
+            pipeline=pipeline.name,
+            steps=", ".join(without[:SHOWN]) + ", ..." * (len(without) > SHOWN),
+        )
 
 
 def _sound(pipeline: Pipeline) -> tuple[Pipeline, Findings]:

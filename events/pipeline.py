@@ -49,9 +49,9 @@ class PipelineSubmitted(msgspec.Struct, frozen=True, omit_defaults=True, gc=Fals
         warnings: What was odd about the pipeline.
         forked_from: The run whose outputs it starts with.
         parent: The step that it is, of a nested pipeline.
+        queue: Where it waits until a worker claims it; None: who submitted it executes it.
         encoding: How its events are recorded, as their envelopes say: ``json``, or the algorithm
             and the key that their contents are encrypted with.
-        queue: Where it waits until a worker claims it; None: who submitted it executes it.
     """
 
     name: str
@@ -71,8 +71,8 @@ class PipelineSubmitted(msgspec.Struct, frozen=True, omit_defaults=True, gc=Fals
     warnings: tuple[str, ...] = ()
     forked_from: str | None = None
     parent: Parent | None = None
-    encoding: str = "json"
     queue: str | None = None
+    encoding: str = "json"
 
 
 class PipelineClaimed(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

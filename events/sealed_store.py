@@ -165,7 +165,7 @@ class SealedStore:
         return unseal_text(data, self.keys, place)
 
     def _encoding_of(self, stream: str) -> str:
-        newest = self.stored.head(stream)
+        newest = self.stored.head(stream)  # of a run all are recorded alike, but the erasure
         return newest.encoding if newest else CLEAR
 
     def _under(self, key: Key) -> SealedArtifacts:

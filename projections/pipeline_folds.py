@@ -30,8 +30,8 @@ def _submitted(run: Run, event: p.PipelineSubmitted, at: int) -> None:
     state.allow_pickle = event.allow_pickle
     state.warnings = event.warnings
     state.parent = event.parent
-    state.encoding = event.encoding
     state.queue = event.queue
+    state.encoding = event.encoding
     state.submitted_at = at
     state.steps = [
         StepState(remaining=len(before), takers=len(after))

@@ -45,12 +45,12 @@ class Report(msgspec.Struct, frozen=True):
     error: str | None = None
     parent: str | None = None
     """The run that it is a step of."""
+    queue: str | None = None
+    """Where workers find it."""
     encoding: str = "json"
     """How it is recorded; names the key of an encrypted run."""
     ended: str | None = None
     """How it had ended before it was erased."""
-    queue: str | None = None
-    """Where workers find it."""
 
 
 def report(run: Run, now: int, row_of: Callable[[str], RunRow | None]) -> Report:
@@ -67,9 +67,9 @@ def report(run: Run, now: int, row_of: Callable[[str], RunRow | None]) -> Report
         steps=steps,
         error=str(state.cause) if state.cause else None,
         parent=state.parent.run if state.parent else None,
+        queue=state.queue,
         encoding=state.encoding,
         ended=state.ended,
-        queue=state.queue,
     )
 
 

@@ -77,8 +77,8 @@ def tell() -> list[tuple[Story | Erased, str]]:
     fallback.tell(granted).complete("all")
     fallback.tell(p.PipelineCompleted((fallback.run.step("all").version,), 99.0))
     return [
-        (erased(), "erased"),
         (queued(), "queued"),
+        (erased(), "erased"),
         (suspended(), "suspended"),
         (nested(), "nested"),
         (within(), "within"),
