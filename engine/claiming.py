@@ -42,11 +42,19 @@ class Claims:
             has died.
         limits: What may go on at once, in the whole log.
         ordering: Who goes first.
+        arriving: Gets the ids of runs before their claim is recorded, so that nobody in this
+            process takes one for left behind; whoever takes the runs removes them.
     """
 
     def __init__(
-        self, store: Store, queues: Collection[str], limits: Limits, ordering: Ordering
+        self,
+        store: Store,
+        queues: Collection[str],
+        limits: Limits,
+        ordering: Ordering,
+        arriving: set[str] | None = None,
     ) -> None:
+        self._arriving = set[str]() if arriving is None else arriving
         self.backlog = Backlog(store)
         self._store = store
         self._queues = frozenset(queues) or None
@@ -105,7 +113,14 @@ class Claims:
                 return []
             admitted = RunsAdmitted(tuple(one.run.run_id for one in claimed))
             batches.append(Batch(CLAIMS, version, 1, owner, at, [to_new(admitted)], unit=CLAIMS))
-            if not any(self._store.append(batches)):
+            self._arriving.update(admitted.runs)
+            refused = True
+            try:
+                refused = any(self._store.append(batches))
+            finally:
+                if refused:
+                    self._arriving.difference_update(admitted.runs)
+            if not refused:
                 return claimed
 
     def _can_read(self, entry: Entry) -> bool:

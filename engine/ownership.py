@@ -79,6 +79,8 @@ class Ownership:
         self._joining = threading.Lock()
         self.watchers: list[Callable[[], None]] = []
         """Called at every look around, and when something waits in a queue."""
+        self.arriving: set[str] = set()
+        """Runs that a worker of this process claims, until they are taken. Any thread."""
 
     # -- submitting and joining --------------------------------------------------------------
 
@@ -171,7 +173,7 @@ class Ownership:
         if row.owner is None or row.status.finished or row.status is PipelineStatus.STOPPED:
             return False
         if row.owner in self._loop.owners:
-            return False  # ours, and not in our hands: let go earlier
+            return row.run_id in self.arriving  # else it is not in our hands: let go earlier
         return self._store.alive(row.owner, self._loop.now)
 
     def recover(
@@ -201,6 +203,7 @@ class Ownership:
             live = LiveRun(claimed.run, owner, claimed.run.state.epoch, handlers)
             live.waiters.append(waiter)
             self.adopt(live)
+            self.arriving.discard(live.run.run_id)
             self._loop.touch(live)
             self._loop.families.claim_children(live)
             if claimed.resumed:

@@ -77,7 +77,8 @@ class Worker:
         self._loop = engine._open().loop
         self._store = self._loop.store
         ordering = ordering or self._owner.supply.ordering
-        self._claims = Claims(self._store, self.queues, limits, ordering)
+        arriving = self._loop.ownership.arriving
+        self._claims = Claims(self._store, self.queues, limits, ordering, arriving)
         self._handlers = handlers
         self._ended = ended
         self._held: dict[str, PipelineFuture] = {}

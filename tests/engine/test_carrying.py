@@ -366,8 +366,8 @@ def test_lines_are_json_for_other_tools(exported: Path) -> None:
     assert [one["run"] for one in manifest["runs"]][:2] == ["first", "second"]
 
 
-NO_RUNS = {"schema-1-pool", "schema-1-archived", "schema-1-within"}
-"""Of pools and stubs; and a step of a run, without that run."""
+NO_RUNS = {"schema-1-pool", "schema-1-archived", "schema-1-within", "schema-1-claims"}
+"""Of pools, stubs and claims; and a step of a run, without that run."""
 HISTORIES = Path(__file__).parents[1] / "histories"
 
 

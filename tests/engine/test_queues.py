@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import queue_steps as q
-from gates import eventually, types, until_status
+from gates import FAR, eventually, types, until_status
 from leaping import LeapingClock
 from making import MakeEngine
 
@@ -18,7 +18,10 @@ from semantica.pipeline import (
     PipelineValidationError,
     RetryPolicy,
 )
+from semantica.pipeline.engine.claiming import Claimed
 from semantica.pipeline.engine.core.queueing import Limits
+from semantica.pipeline.engine.ownership import LOOK_INTERVAL
+from semantica.pipeline.engine.worker import Worker
 from semantica.pipeline.events.errors import HandlerNotFound, RunConflict
 from semantica.pipeline.events.sqlite import SqliteStore
 from semantica.pipeline.projections.catchup import load_run
@@ -163,6 +166,27 @@ def test_a_paused_run_leaves_its_worker_room(engine: ExecutionEngine) -> None:
         q.gate.let()
         assert engine.resume_pipeline(paused)
         assert engine.attach(paused).result().success
+
+
+def test_who_waits_for_a_run_does_not_take_it_from_the_worker_that_claims_it(
+    engine: ExecutionEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Claimed in the log, and not yet in the hands of the loop, it is nobody's to recover."""
+    run = engine.submit(q.named("job", "a"))
+    begin = Worker._begin
+
+    def late(worker: Worker, claimed: Claimed) -> None:
+        followed = engine.attach(claimed.run.run_id)
+        assert engine.recover() == []
+        with pytest.raises(TimeoutError):
+            followed.result(3 * LOOK_INTERVAL)  # it was looked at meanwhile
+        begin(worker, claimed)
+
+    monkeypatch.setattr(Worker, "_begin", late)
+    with q.working(engine):
+        assert engine.attach(run).result(FAR).success
+    claims = [one.type for one in engine.history(run)].count("PipelineClaimed")
+    assert claims == 1
 
 
 def test_what_a_worker_hands_back_another_one_goes_on_with(make_engine: MakeEngine) -> None:
