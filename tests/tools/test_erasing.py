@@ -208,9 +208,9 @@ def test_run_encrypt_export_and_import(tmp_path: Path) -> None:
 def test_a_queue_holds_nothing_in_clear_and_a_worker_without_the_key_leaves_it(
     tmp_path: Path,
 ) -> None:
-    (tmp_path / "waiting.py").write_text(FLOW)
+    (tmp_path / "in_line.py").write_text(FLOW)
     here = Here(tmp_path / "q" / "log.db")
-    target = f"{tmp_path}/waiting.py:pipeline"
+    target = f"{tmp_path}/in_line.py:pipeline"
     here("submit", target, "--encrypt", "--run-id", "r", "--data", json.dumps([WORD] * 1000))
     assert found(tmp_path / "q") == []
     shared = open_log(here.log)
