@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from ..events.artifacts import Artifacts
@@ -15,6 +15,7 @@ from ..events.values import ErrorInfo
 from ..projections.metrics import metrics
 from ..projections.run import Run
 from .classify import recorded_error
+from .logger import logger
 from .model import plain_to_value
 
 
@@ -156,6 +157,16 @@ class PipelineFuture(Future[ExecutionResult]):
     def cancel(self) -> bool:
         """Never cancels; see the class."""
         return False
+
+    def add_done_callback(self, fn: Callable[[Future[ExecutionResult]], object]) -> None:
+        """As of any future; whatever ``fn`` raises is told in the log, and ends nothing."""
+        super().add_done_callback(partial(self._call, fn))
+
+    def _call(self, fn: Callable[[Future[ExecutionResult]], object], _: object) -> None:
+        try:
+            fn(self)
+        except BaseException:  # SystemExit too: it is called in a turn that others wait for
+            logger().exception("a callback of a future raised; the run is over", run=self.run_id)
 
     def __await__(self) -> Generator[Any, None, ExecutionResult]:
         import asyncio

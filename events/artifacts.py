@@ -153,7 +153,7 @@ class FileArtifacts:
             self._make_folder(path.parent)
             # Named before by an event, or left by a crash; either way it must be on disk now.
             if not self.touch(digest):
-                self._write(path, data)
+                write_whole(path, data, sync=self._sync)
         except OSError as error:
             raise LogUnavailable(
                 f"cannot write an artifact of {len(data)} bytes to {self.folder}: "
@@ -230,23 +230,6 @@ class FileArtifacts:
     def _path(self, digest: str) -> Path:
         return self.folder / digest[:2] / digest[2:]
 
-    def _write(self, path: Path, data: bytes) -> None:
-        temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                if self._sync:
-                    os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            with suppress(OSError):  # the first error is the one to report
-                temporary.unlink()
-            raise
-        if self._sync:
-            sync_path(path.parent)
-
     def _make_folder(self, folder: Path) -> None:
         with self._lock:
             if folder.name in self._known:
@@ -266,6 +249,26 @@ def _only_ours(path: Path) -> bool:
         return True
     writable = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     return not writable and found.st_uid in (0, os.geteuid())
+
+
+def write_whole(path: Path, data: bytes, *, sync: bool = True) -> None:
+    """Write a file of our own: under its name there is nothing before it is whole and, to ``sync``,
+    on the disk. Raises OSError."""
+    temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            if sync:
+                os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):  # the first error is the one to report
+            temporary.unlink()
+        raise
+    if sync:
+        sync_path(path.parent)
 
 
 def sync_path(path: Path) -> None:

@@ -10,14 +10,13 @@ import base64
 import os
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
 
-from .artifacts import sync_path
+from .artifacts import sync_path, write_whole
 from .errors import LogCorrupt, LogUnavailable, MissingKey
 
 if TYPE_CHECKING:
@@ -247,24 +246,10 @@ class FileKeys:
         return self.folder / f"{key}.key"
 
     def _write(self, key: str, content: bytes) -> None:
-        """Nothing is under the key's name before it is whole and on the disk."""
-
         def write(path: Path) -> None:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             sync_path(self.folder.parent)
-            partial = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
-            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            try:
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-                partial.replace(path)
-            except BaseException:
-                with suppress(OSError):  # the first error is the one to report
-                    partial.unlink()
-                raise
-            sync_path(self.folder)
+            write_whole(path, content)
 
         self._act(key, "write", write)
 

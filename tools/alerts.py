@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .keeping import age
-from .options import common
+from .options import common, length
 
 if TYPE_CHECKING:
     from .alert_rules import Rule, Rules
@@ -21,7 +20,7 @@ PATIENCE = 30.0
 @click.command(short_help="Tell somebody of failed, stuck and slow runs.")
 @click.argument("config", type=click.Path(), metavar="CONFIG.yaml")
 @click.option("--once", is_flag=True, help="Tell what is due and end, rather than wait for more.")
-@click.option("--since", callback=age, default="0s", metavar="AGE",
+@click.option("--since", callback=length, default="0s", metavar="AGE",
               help="At the very first start, tell failures of this time before, too.")  # fmt: skip
 @common
 def alerts(config: str, once: bool, since: float, log: str | None, as_json: bool) -> int:

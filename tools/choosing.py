@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -19,6 +20,8 @@ from ..projections.catchup import load_run
 from .live import REFRESH
 from .terminal import BadInput
 from .times import time_of
+
+T = TypeVar("T")
 
 ERRORS = ("Failed", "TimedOut", "CompensationRetryScheduled", "RollbackStarted", "StepWoken")
 """How the types of events end that may tell an error."""
@@ -113,14 +116,27 @@ def concerns(e: Envelope, types: Sequence[str], steps: Sequence[str]) -> bool:
 
 def following(store: Store, row: RunRow, after: int) -> Iterator[Envelope]:
     """A run's events after a version, also those to come, until the run is over."""
+    return to_come(
+        store, row, after, partial(store.read, row.stream), lambda envelope: envelope.version
+    )
+
+
+def to_come(
+    store: Store,
+    row: RunRow,
+    after: int,
+    read: Callable[[int], Iterable[T]],
+    number: Callable[[T], int],
+) -> Iterator[T]:
+    """What ``read`` gives of a run after a number, again and again, until the run is over."""
     over = False
     while True:
         try:
             found = store.run(row.run_id)
             over = found is None or found.status.finished or found.status == "stopped"
-            for envelope in store.read(row.stream, after):
-                after = envelope.version
-                yield envelope
+            for one in read(after):
+                after = number(one)
+                yield one
         except LogUnavailable:
             over = False  # it lags until the log can be read again
         if over:

@@ -24,7 +24,13 @@ from . import (
 )
 from .audit import commands as auditing
 from .group import Commands
-from .options import common, executing, one_run, pipeline_option, pipeline_source, settings_option
+from .options import (
+    beginning,
+    common,
+    executing,
+    one_run,
+    pipeline_option,
+)
 from .replay import commands as replaying
 from .terminal import PROGRAM
 from .web import command as window
@@ -55,32 +61,19 @@ def cli(context: click.Context) -> None:
 
 
 @cli.command(short_help="Run a pipeline and wait for its end.")
-@pipeline_source
-@click.option("--data", metavar="JSON", help="The input of the first steps, or @FILE of JSON.")
-@click.option("--run-id", metavar="ID", help="Chosen by you: this run never runs twice.")
-@click.option("--name", metavar="NAME", help="Another name for the pipeline.")
-@settings_option
-@click.option(
-    "--on-failure", type=click.Choice(["stop", "continue", "rollback"]), default="stop",
-    help="After a failure start nothing more, or go on with branches that do not depend on it, or "
-    "undo what was done.",
-)  # fmt: skip
-@click.option("--priority", type=int, default=0, metavar="N", help="Recorded with the run.")
-@click.option(
-    "--encrypt", is_flag=True,
-    help="Record nothing of it in clear but names, times and states; see erase.",
-)  # fmt: skip
+@beginning
 @click.option("--output", metavar="FILE", help="Write the output here, as JSON if it has a form.")
 @executing
 @common
 def run(
     target: str,
     data: str | None,
-    run_id: str | None,
     name: str | None,
     settings: tuple[str, ...],
+    run_id: str | None,
     on_failure: str,
     priority: int,
+    deadline: float | None,
     encrypt: bool,
     output: str | None,
     log: str | None,
@@ -102,15 +95,9 @@ def run(
     """
     from .executing import EngineOptions, execute, finish
     from .finding import opened
-    from .loading import apply_settings, load, parse_data
 
     options = EngineOptions(as_json=as_json, **engine)
-    value = parse_data(data)
-    options.prepare()
-    pipeline = load(target, options.configuration)
-    apply_settings(pipeline, settings)
-    if name is not None:
-        pipeline.name = name
+    pipeline, value = options.load(target, data, name, settings)
     with opened(log, durability=options.durability, create=True) as opened_log:
         ended = execute(
             opened_log,
@@ -121,6 +108,7 @@ def run(
             run_id=run_id,
             priority=priority,
             on_failure=on_failure,
+            deadline=deadline,
             encrypt=encrypt,
         )
         return finish(opened_log, ended, as_json=as_json, output=output)

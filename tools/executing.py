@@ -67,6 +67,20 @@ class EngineOptions(msgspec.Struct, frozen=True, dict=True):
             config=self.configuration,
         )
 
+    def load(
+        self, target: str, data: str | None, name: str | None, settings: Sequence[str]
+    ) -> tuple[Pipeline, Any]:
+        """The pipeline that a run is asked for of, and its input. Raises BadInput."""
+        from .loading import apply_settings, load, parse_data  # what is to go on needs none
+
+        value = parse_data(data)
+        self.prepare()
+        pipeline = load(target, self.configuration)
+        apply_settings(pipeline, settings)
+        if name is not None:
+            pipeline.name = name
+        return pipeline, value
+
     def prepare(self, *, several: bool = False) -> None:
         """Have handlers found and their messages shown. ``several``: of which run, too."""
         for folder in reversed((str(Path.cwd()), *self.paths)):

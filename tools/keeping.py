@@ -7,19 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import common, span
+from .options import common, length
 
 if TYPE_CHECKING:
     from ..events.store import Store
     from ..events.stub import RunArchived
-
-
-def age(_: click.Context, __: click.Parameter, value: str) -> float:
-    """A time such as 30d, in seconds. Raises BadParameter."""
-    found = span(value)
-    if found is None:
-        raise click.BadParameter(f"{value!r} is no time such as 30d (units: s, m, h, d, w)")
-    return found
 
 
 @click.command(short_help="Copy the log while it is in use.")
@@ -57,7 +49,7 @@ def backup(file: str, log: str | None, as_json: bool) -> None:
 @click.command(short_help="Move old finished runs to another log.")
 @click.option(
     "--older-than",
-    callback=age,
+    callback=length,
     required=True,
     metavar="AGE",
     help="Only runs that ended so long ago: 30d, 12h, 90s.",
@@ -123,7 +115,7 @@ def archive(
 @click.command(short_help="Remove what nothing names, and free the file's space.")
 @click.option(
     "--grace",
-    callback=age,
+    callback=length,
     default="1d",
     show_default=True,
     metavar="AGE",

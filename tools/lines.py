@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 import sys
-import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from ..events.directory import RunRow
-from ..events.errors import LogUnavailable, PipelineError
+from ..events.errors import PipelineError
 from ..events.lines import LogLine, Wanted, said
 from ..events.store import Store
-from .live import REFRESH
+from .choosing import to_come
 from .terminal import clean, moment, paint, print_json, terminal_width
 
 COLOURS = {"debug": "bright_black", "warning": "yellow", "error": "red", "critical": "red"}
@@ -46,19 +46,8 @@ def show_lines(
 
 def _to_come(store: Store, row: RunRow, wanted: Wanted, after: int) -> Iterator[LogLine]:
     """Lines with a higher id, as they are said, until the run is over."""
-    over = False
-    while True:
-        try:
-            found = store.run(row.run_id)
-            over = found is None or found.status.finished or found.status == "stopped"
-            for line in store.lines.read(row.run_id, after, wanted):
-                after = line.id
-                yield line
-        except LogUnavailable:
-            over = False  # it lags until the log can be read again
-        if over:
-            return
-        time.sleep(REFRESH)
+    read = partial(store.lines.read, row.run_id, wanted=wanted)
+    return to_come(store, row, after, read, lambda line: line.id)
 
 
 def show_line(line: LogLine, as_json: bool, indent: str = "") -> None:

@@ -22,6 +22,14 @@ def span(text: str) -> float | None:
     return float(found[1]) * _UNITS[found[2]] if found else None
 
 
+def length(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
+    """A time such as 30d, in seconds; None where none is given. Raises BadParameter."""
+    found = None if value is None else span(value)
+    if value is not None and found is None:
+        raise click.BadParameter(f"{value!r} is no time such as 30d (units: s, m, h, d, w)")
+    return found
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON, for machines.")
 
 
@@ -52,6 +60,40 @@ settings_option = click.option(
     help="Configure a step; the value is JSON, else text. May be repeated.",
 )  # fmt: skip
 pipeline_source = click.argument("target", shell_complete=completing.targets)
+
+
+def beginning(function: F) -> F:
+    """TARGET and the options of commands that begin a run of it."""
+    for option in (
+        click.option(
+            "--encrypt", is_flag=True,
+            help="Record nothing of it in clear but names, times and states; see erase.",
+        ),
+        click.option(
+            "--deadline", callback=length, metavar="TIME",
+            help="An unfinished run fails after it: 30m, 2h.",
+        ),
+        click.option(
+            "--priority", type=int, default=0, metavar="N", show_default=True,
+            help="Higher ones go first.",
+        ),
+        click.option(
+            "--on-failure", type=click.Choice(["stop", "continue", "rollback"]), default="stop",
+            help="After a failure start nothing more, or go on with branches that do not depend "
+            "on it, or undo what was done.",
+        ),
+        settings_option,
+        click.option("--name", metavar="NAME", help="Another name for the pipeline."),
+        click.option(
+            "--run-id", metavar="ID", help="Chosen by you: a run of this id is never begun twice."
+        ),
+        click.option(
+            "--data", metavar="JSON", help="The input of the first steps, or @FILE of JSON."
+        ),
+        pipeline_source,
+    ):  # fmt: skip
+        function = option(function)
+    return function
 
 
 def one_run(*, required: bool = True) -> Callable[[F], F]:

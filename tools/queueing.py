@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import common, executing, path_option, pipeline_source, settings_option
+from .options import beginning, common, executing, path_option
 
 if TYPE_CHECKING:
     from ..events.directory import RunRow
@@ -14,21 +14,9 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Put a run into a queue, for a worker to execute.")
-@pipeline_source
+@beginning
 @click.option("--queue", default="default", show_default=True, metavar="QUEUE",
               help="Where it waits. A queue needs no making.")  # fmt: skip
-@click.option("--priority", type=int, default=0, metavar="N", show_default=True,
-              help="In a queue, higher ones go first.")  # fmt: skip
-@click.option("--data", metavar="JSON", help="The input of the first steps, or @FILE of JSON.")
-@click.option("--run-id", metavar="ID", help="Chosen by you: this run is never there twice.")
-@click.option("--name", metavar="NAME", help="Another name for the pipeline.")
-@settings_option
-@click.option(
-    "--on-failure", type=click.Choice(["stop", "continue", "rollback"]), default="stop",
-    help="As for run.",
-)  # fmt: skip
-@click.option("--deadline", metavar="TIME", help="An unfinished run fails after it: 30m, 2h.")
-@click.option("--encrypt", is_flag=True, help="As for run.")
 @click.option("--wait", is_flag=True, help="Wait for the end of the run, and show its result.")
 @click.option("--lenient", is_flag=True,
               help="Let a step whose type has no handler pass its input on.")  # fmt: skip

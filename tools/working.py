@@ -26,8 +26,6 @@ from .executing import EngineOptions, handlers_for
 from .finding import Log, opened
 from .follow import Follower
 from .live import REFRESH
-from .loading import apply_settings, load, parse_data
-from .options import span
 from .show import show_result
 from .terminal import BadInput, clean, command, one_line, print_json, say, seconds
 
@@ -43,28 +41,19 @@ def hand_in(
     data: str | None,
     name: str | None,
     settings: Sequence[str],
-    deadline: str | None,
     lenient: bool,
     paths: tuple[str, ...],
     **how: Any,
 ) -> int:
     """Record a run in a queue; returns the exit status."""
     options = EngineOptions(None, None, "full", lenient, paths, as_json)
-    value = parse_data(data)
-    options.prepare()
-    pipeline = load(target, options.configuration)
-    apply_settings(pipeline, settings)
-    if name is not None:
-        pipeline.name = name
-    left = None if deadline is None else span(deadline)
-    if deadline is not None and left is None:
-        raise BadInput(f"--deadline {deadline!r} is no time such as 30m (units: s, m, h, d, w)")
+    pipeline, value = options.load(target, data, name, settings)
     with opened(log, create=True) as opened_log:
         if opened_log.store.location == ":memory:":
             raise BadInput("a queue in memory ends with its process; name a file with --log")
         with options.engine(opened_log) as engine:
             origin = origins.origin_of(target)
-            run_id = engine.submit(pipeline, value, deadline=left, origin=origin, **how)
+            run_id = engine.submit(pipeline, value, origin=origin, **how)
         if not wait:
             _tell(opened_log, run_id, how["queue"], as_json)
             return 0

@@ -61,7 +61,7 @@ def survive(folder: Path, *, runs: int, workers: int, kills: int, seed: int) -> 
         deadline = time.monotonic() + PATIENCE + runs
         while len(store.members()) < workers:
             assert time.monotonic() < deadline, "the workers do not start"
-            time.sleep(0.01)
+            time.sleep(0.01)  # processes that start tell nobody
         ids = w.submit(log, trace, runs)
         while len(store.runs(statuses=[PipelineStatus.COMPLETED])) < runs:
             assert time.monotonic() < deadline, Counter(str(row.status) for row in store.runs())

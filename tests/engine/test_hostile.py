@@ -143,6 +143,26 @@ def test_waiting_in_a_futures_callback_is_refused_and_beginning_is_not(
     assert "execute_pipeline_async" in told[0] and told[1] == 2
 
 
+@pytest.mark.parametrize("error", [SystemExit, ValueError])
+def test_a_callback_of_a_future_cannot_take_the_engine_down(
+    make_engine: MakeEngine, error: type[BaseException]
+) -> None:
+    engine, go_on = make_engine(), threading.Event()
+
+    def wait(data: int) -> int:
+        assert go_on.wait(30)
+        return abs(data)
+
+    def raises(_: object) -> None:
+        raise error
+
+    future = engine.execute_pipeline_async(one(wait), -1)
+    future.add_done_callback(raises)
+    go_on.set()
+    assert future.result(30).output == 1
+    assert engine.execute_pipeline_async(one(wait), -2).result(30).output == 2
+
+
 def test_a_command_that_came_too_late_is_void(engine: ExecutionEngine) -> None:
     broken = [True]
 

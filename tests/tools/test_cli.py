@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 import click
@@ -281,6 +282,14 @@ def _explains_itself(path, command):
 def test_the_samples_run(shell, sample, monkeypatch):
     monkeypatch.setattr(shell, "folder", ROOT)
     assert shell.json("run", f"tools/samples/pipelines/{sample}")["success"]
+
+
+def test_a_run_may_have_a_deadline(shell):
+    assert "'soon' is no time such as" in shell.error("run", SUMS, "--deadline", "soon")
+    shell("run", SUMS, "--run-id", "a", "--deadline", "2h")
+    (first, *_) = shell.json("events", "a", "--type", "PipelineSubmitted")
+    left = first["payload"]["deadline"] / 1e9 - time.time()
+    assert 3600 < left < 7200
 
 
 def test_a_log_is_copied(shell):
