@@ -51,7 +51,6 @@ class Keeping(Queries):
         """
         from . import retention
 
-        self._catch_up()
         shared = self._open()
         return retention.archive(
             shared.store,

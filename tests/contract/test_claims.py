@@ -93,6 +93,20 @@ def test_workers_that_claim_at_once_keep_a_limit_together(
     assert (second(), first()) == (["c"], [])
 
 
+def test_a_limit_holds_though_two_workers_choose_different_runs(store: Store) -> None:
+    """Neither run's own stream tells the one that the other has been claimed."""
+    put(store, "early")
+    put(store, "urgent", deadline=500 * SECOND)
+    limits = {"queues": {"q": 1}}
+    first = Claimer(store, "first", order="deadline", **limits)
+    second = Claimer(store, "second", order="fifo", **limits)
+    taken: list[str] = []
+    first.meanwhile.append(lambda: taken.extend(second()))
+    assert (first(), taken) == ([], ["early"])
+    finish(store, "early")
+    assert first() == ["urgent"]
+
+
 def test_a_paused_run_keeps_its_place_and_a_stopped_one_gives_it_up(store: Store) -> None:
     put(store, *"abc")
     worker = Claimer(store, "worker", queues={"q": 1})

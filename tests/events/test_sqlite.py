@@ -15,6 +15,7 @@ from contract.runs import batch, completed, opening, progressed
 from semantica.pipeline.events import sqlite_connection, sqlite_file
 from semantica.pipeline.events.envelope import first_break
 from semantica.pipeline.events.errors import (
+    LogCorrupt,
     LogError,
     LogTooNew,
     LogUnavailable,
@@ -223,6 +224,20 @@ def test_a_payload_of_another_encoding_is_damage(path: Path) -> None:
     editor.commit()
     editor.close()
     assert verdict(path) in ("LogCorrupt", "LogError", "break")
+
+
+def test_an_event_of_no_stream_is_damage(path: Path) -> None:
+    filled(path)
+    editor = sqlite3.connect(path)
+    editor.execute("UPDATE events SET stream = 99 WHERE version = 9")
+    editor.commit()
+    editor.close()
+    store = SqliteStore(path)
+    with pytest.raises(LogCorrupt, match="the event at position 9 is of no stream"):
+        list(store.read_all())
+    found = first_break(store.read("run/r"))
+    store.close()
+    assert found is not None and found[0] == 9
 
 
 def test_a_closed_log_says_so(path: Path) -> None:
